@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every reason for which a frame can die here, once: the enum, the names in the CLI and in
+// metrics, and the sentence for people are all made from this list.
+//
+// The names are Hyper-V's own where it has one, so that its operators feel at home.
+#pragma once
+
+#include <stdint.h>
+
+// X(SYMBOL, "Name", "what it means, and what to do where something can be done")
+#define DROP_REASONS(X)                                                                            \
+	X(INVALID_PACKET, "InvalidPacket", "the frame is shorter than its headers say")            \
+	X(INVALID_SOURCE_MAC, "InvalidSourceMac", "the source MAC is zero or a group address")     \
+	X(BRIDGE_RESERVED, "BridgeReserved", "sent to 01:80:C2:00:00:0X, never forwarded (802.1Q)") \
+	X(INVALID_VLAN_FORMAT, "InvalidVlanFormat", "the VLAN tag is cut short or VID 4095")       \
+	X(UNAUTHORIZED_VLAN, "UnauthorizedVlan", "the port is not a member of the frame's VLAN")   \
+	X(FILTERED_VLAN, "FilteredVlan", "the destination port is not a member of that VLAN")      \
+	X(FILTERED_ISO_UNTAGGED, "FilteredIsoUntagged", "untagged on a trunk without native VLAN") \
+	X(SAME_PORT, "SamePort", "the destination is behind the port the frame came from")         \
+	X(NO_DESTINATION, "NoDestination", "unknown destination and nobody to flood it to")        \
+	X(FILTERED, "Filtered", "a rule of the port denies it")                                    \
+	X(STORM_LIMIT, "StormLimit", "over the port's limit for broadcast and unknown frames")     \
+	X(NOT_READY, "NotReady", "the port's policy is not complete yet")                          \
+	X(DISCONNECTED, "Disconnected", "the destination port is gone or down")                    \
+	X(MISS_BUDGET, "MissBudget", "too many new flows a second from this port")                 \
+	X(TABLE_FULL, "TableFull", "no room for another flow; raise flow_entries")                 \
+	X(MTU_MISMATCH, "MtuMismatch", "the frame is larger than the egress port takes")           \
+	X(OFFLOAD_INVALID, "OffloadInvalid", "the sender's checksum or segmentation request "      \
+					     "does not fit its frame")                             \
+	X(RESOURCES, "Resources", "no packet buffer for a copy or a segment")                      \
+	X(TX_FULL, "TxFull", "the egress queue stayed full")                                       \
+	X(HANDOVER_FULL, "HandoverFull", "the ring to the worker that owns the queue is full")     \
+	X(SHUTDOWN, "Shutdown", "under way when its port was closed")
+
+enum drop {
+#define X(symbol, name, text) DROP_##symbol,
+	DROP_REASONS(X)
+#undef X
+	DROP_N_REASONS,
+	DROP_NONE = DROP_N_REASONS, // not dropped
+};
+
+// Which side of the switch the frame died on: counted for the port it came from or went to.
+enum drop_dir { DROP_RX, DROP_TX, DROP_N_DIRS };
+
+extern const char *const drop_names[DROP_N_REASONS]; // "InvalidPacket", ...
+extern const char *const drop_texts[DROP_N_REASONS]; // the sentence

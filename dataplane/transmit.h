@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The transmit stage: makes each frame fit for the device it leaves by. Offloads that the device
+// has are prepared, the others are finished here: checksums computed, large sends segmented,
+// chains flattened. See port.h, "Offload contract". Runs in a worker; also under plain unit tests.
+#pragma once
+
+#include <stdint.h>
+
+#include "dataplane/drop.h"
+#include "dataplane/port.h"
+
+// What happened to the frames that transmit_finish got, for the conservation law.
+struct transmit_result {
+	uint32_t created;             // frames made by segmentation beyond the one that came
+	uint32_t drops[DROP_N_REASONS];
+};
+
+// Offload requests that the stage looks at; a frame with none of these and one segment passes
+// untouched (after the size check).
+extern const uint64_t transmit_offload_mask;
+
+// Makes pkts[n] fit for dev and writes the frames to send to out[max_out]. Order is kept. Frames
+// that cannot be sent are freed and counted in *result, which the caller has zeroed. A large send
+// needs up to 64 places (64 KiB by 1 KiB); *n_done says how many of pkts[] were consumed when out[]
+// filled up: send, then call again with the rest. Returns the number of frames in out[].
+// pools: where segments and copies come from. worker.
+uint16_t transmit_finish(const struct port_dev *dev, const struct port_pools *pools,
+			 struct rte_mbuf **pkts, uint16_t n, uint16_t *n_done,
+			 struct rte_mbuf **out, uint16_t max_out, struct transmit_result *result);
