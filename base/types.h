@@ -79,4 +79,6 @@ static inline bool mac_is_zero(struct mac m) { return mac_to_u64(m) == 0; }
 #define CACHE_LINE 64
 #define CACHE_ALIGNED __attribute__((aligned(CACHE_LINE)))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#ifndef container_of // DPDK has one as well
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#endif
