@@ -122,15 +122,15 @@ static void index_put(struct index *ix, uint64_t key, uint32_t slot)
 	__atomic_store_n(&ix->slots[i], slot, __ATOMIC_RELEASE);
 }
 
-// Room for one more at load ≤ 0.5; rebuilds without tombstones, larger if need be.
-static int index_reserve(struct fdb *fdb)
+// Room for n more at load ≤ 0.5; rebuilds without tombstones, larger if need be.
+static int index_reserve(struct fdb *fdb, uint32_t n)
 {
 	struct index *old = fdb->index.rcu_ptr, *ix;
 	uint32_t size = MIN_INDEX;
 
-	if ((old->n_filled + 1) * 2 <= old->mask + 1)
+	if ((uint64_t)(old->n_filled + n) * 2 <= old->mask + 1)
 		return 0;
-	while (size < 4 * (fdb->n_used + 1))
+	while (size < 4 * (fdb->n_used + n))
 		size *= 2;
 	ix = index_create(size);
 	if (!ix)
@@ -177,7 +177,7 @@ static uint32_t slot_take(struct fdb *fdb, uint64_t key)
 {
 	uint32_t slot = fdb->free;
 
-	if (index_reserve(fdb))
+	if (index_reserve(fdb, 1))
 		return 0;
 	if (slot)
 		fdb->free = fdb->slots[slot].next;
@@ -292,10 +292,10 @@ void fdb_flush_port(struct fdb *fdb, uint16_t port, bool learnt_only)
 			slot_give(fdb, slot);
 }
 
-void fdb_touch_domain(struct fdb *fdb, uint16_t fid)
+int fdb_reserve(struct fdb *fdb, uint32_t n, uint32_t n_domains)
 {
-	touch(fdb, find_key(fdb, (uint64_t)fid << 48 | UNKNOWN_FLOOD));
-	touch(fdb, find_key(fdb, (uint64_t)fid << 48 | GROUP_FLOOD));
+	n += 2 * n_domains;
+	return fdb->n_used + n + 1 >= FDB_SLOTS ? -ENOSPC : index_reserve(fdb, n);
 }
 
 uint32_t fdb_port_count(const struct fdb *fdb, uint16_t port)
@@ -326,20 +326,26 @@ void fdb_set_now(struct fdb *fdb, uint32_t now_s)
 	__atomic_store_n(&fdb->now_s, now_s, __ATOMIC_RELAXED);
 }
 
-void fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg), void *arg)
+uint32_t fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg),
+		 void *arg)
 {
+	uint32_t gone = 0;
+
 	for (; n > 0 && fdb->n_made > 0; n--) {
 		struct slot *s = &fdb->slots[fdb->hand];
 		uint32_t unseen = fdb->now_s - __atomic_load_n(&s->seen, __ATOMIC_RELAXED);
 
 		// A worker may have stamped a moment after now_s was read: negative is young.
 		if (s->key && s->state == FDB_LEARNT && (int32_t)unseen > 0 &&
-		    unseen > age_of((uint16_t)(s->key >> 48), arg))
+		    unseen > age_of((uint16_t)(s->key >> 48), arg)) {
 			slot_give(fdb, fdb->hand);
+			gone++;
+		}
 		fdb->hand = fdb->hand >= fdb->n_made ? 1 : fdb->hand + 1;
 		if (fdb->hand == 1)
-			return; // once round is enough for a call
+			break; // once round is enough for a call
 	}
+	return gone;
 }
 
 // --- workers -----------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ struct filter {
 	struct filter_rule rules[];
 };
 
-static bool any_port(struct filter_range r)
+static bool any_port(struct port_range r)
 {
-	return r.first == 0 && r.last == UINT16_MAX;
+	return r.first == 0 && r.last == 0;
 }
 
 static uint8_t rule_reads(const struct filter_rule *r)
@@ -20,9 +20,9 @@ static uint8_t rule_reads(const struct filter_rule *r)
 
 	if (r->protocol >= 0)
 		fields |= FIELD_PROTOCOL;
-	if (r->source.version)
+	if (r->source.family)
 		fields |= FIELD_SOURCE;
-	if (r->destination.version)
+	if (r->destination.family)
 		fields |= FIELD_DESTINATION;
 	if (!any_port(r->source_ports))
 		fields |= FIELD_SOURCE_PORT | FIELD_PROTOCOL;
@@ -45,14 +45,14 @@ void *filter_create(const struct filter_rule *rules, uint32_t n)
 	return f;
 }
 
-static bool prefix_matches(const struct filter_prefix *p, const struct packet *pkt,
+static bool prefix_matches(const struct ip_prefix *p, const struct packet *pkt,
 			   const uint8_t *addr)
 {
-	unsigned int whole = p->bits / 8, rest = p->bits % 8;
+	unsigned int whole = p->len / 8, rest = p->len % 8;
 
-	if (!p->version)
+	if (!p->family)
 		return true;
-	if (p->version != pkt->version || memcmp(p->addr, addr, whole) != 0)
+	if (p->family != pkt->version || memcmp(p->addr, addr, whole) != 0)
 		return false;
 	return rest == 0 || ((p->addr[whole] ^ addr[whole]) & (0xff00 >> rest) & 0xff) == 0;
 }
@@ -63,7 +63,7 @@ static bool has_ports(const struct packet *p)
 	       (p->protocol == 6 || p->protocol == 17 || p->protocol == 132 || p->protocol == 136);
 }
 
-static bool range_matches(struct filter_range r, const struct packet *p, uint16_t port)
+static bool range_matches(struct port_range r, const struct packet *p, uint16_t port)
 {
 	return any_port(r) || (has_ports(p) && port >= r.first && port <= r.last);
 }

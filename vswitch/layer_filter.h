@@ -5,28 +5,19 @@
 // is dropped as InvalidPacket if any rule reads them.
 #pragma once
 
+#include "base/values.h"
 #include "vswitch/layer.h"
-
-struct filter_prefix {
-	uint8_t version; // 4 or 6; 0: any address, both versions
-	uint8_t bits;    // prefix length
-	uint8_t addr[16];
-};
-
-struct filter_range {
-	uint16_t first, last; // host order; 0 … 65535: any
-};
 
 struct filter_rule {
 	uint32_t id;       // named in drop reports; ≥ 1
 	int16_t protocol;  // 0 … 255, or -1: any
 	bool allow;
-	struct filter_prefix source, destination;
-	struct filter_range source_ports, destination_ports;
+	struct ip_prefix source, destination;              // family 0: any address
+	struct port_range source_ports, destination_ports; // 0-0: any port, or none
 };
 
 extern const struct layer_ops layer_filter;
 
-// Compiles rules[n], in order of evaluation (n ≤ 65536), copied. NULL when memory is short.
+// Compiles rules[n], in order of evaluation (n ≤ 65536), copied; padding in them must be zero. NULL when memory is short.
 // Free with layer_filter.destroy. control.
 void *filter_create(const struct filter_rule *rules, uint32_t n);
