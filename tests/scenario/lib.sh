@@ -21,6 +21,7 @@ build=$top/${WEFT_BUILD:-build}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/weft.XXXXXX")
 prefix=weft-$$ # of namespaces: several runs do not meet
 weftd_pid=
+on_exit=() # commands for the end, besides
 
 fail()
 {
@@ -38,7 +39,7 @@ skip()
 # shown: it goes where the output of the script goes.
 clean_up()
 {
-	local status=$? namespace
+	local status=$? namespace command
 	set +e
 	trap - EXIT
 	trap '' INT TERM
@@ -55,6 +56,9 @@ clean_up()
 		tail -n 100 "$dir/weftd.log" 2>/dev/null | sed 's/^/weftd: /' >&2
 	fi
 	rm -rf "$dir"
+	for command in "${on_exit[@]}"; do
+		$command
+	done
 	exit "$status"
 }
 trap clean_up EXIT
