@@ -201,7 +201,7 @@ static uint16_t pair_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t 
 	struct pair_queue *q = container_of(pq, struct pair_queue, q);
 
 	n = (uint16_t)rte_ring_sc_dequeue_burst(q->rx, (void **)pkts, n, NULL);
-	return n ? rx_fix(pkts, n, RX_REQUEST_FLAGS | RX_STATE_FLAGS) : 0;
+	return n ? rx_fix(pkts, n, RX_REQUEST_FLAGS | RX_FAMILY_FLAGS | RX_STATE_FLAGS) : 0;
 }
 
 static void ring_bell(struct pair_queue *peer)

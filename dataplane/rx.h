@@ -7,10 +7,11 @@
 
 #include "dataplane/port.h"
 
-// Requests to the egress side that the contract knows.
+// Requests to the egress side that the contract knows, and the family that goes with them.
 #define RX_REQUEST_FLAGS                                                                           \
 	(RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_SEG |                  \
-	 RTE_MBUF_F_TX_UDP_SEG | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6)
+	 RTE_MBUF_F_TX_UDP_SEG)
+#define RX_FAMILY_FLAGS (RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6)
 
 // What the ingress side may say. GOOD alone: together with BAD's bit it means "unknown".
 #define RX_STATE_FLAGS (RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
