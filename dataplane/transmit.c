@@ -5,10 +5,10 @@
 #include <rte_mbuf.h>
 
 #include "dataplane/pools.h"
-#include "dataplane/rx.h"
+#include "dataplane/port_util.h"
 #include "net/csum.h"
 
-const uint64_t transmit_offload_mask = RX_REQUEST_FLAGS;
+const uint64_t transmit_offload_mask = PORT_REQUEST_FLAGS;
 
 static_assert(PORT_MAX_FRAME <= POOLS_LARGE_ROOM); // so that a copy is always flat
 
@@ -90,7 +90,7 @@ static bool request_find(const struct rte_mbuf *m, struct layers *at)
 		return false;
 	if (seg && (seg != (tcp ? RTE_MBUF_F_TX_TCP_SEG : RTE_MBUF_F_TX_UDP_SEG) || !m->tso_segsz))
 		return false;
-	if ((flags & RX_FAMILY_FLAGS) != (at->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4) ||
+	if ((flags & PORT_FAMILY_FLAGS) != (at->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4) ||
 	    (at->ipv6 && (flags & RTE_MBUF_F_TX_IP_CKSUM)))
 		return false;
 	return m->l2_len == at->l2_bytes && m->l3_len == at->l3_bytes && m->l4_len == at->l4_bytes;
