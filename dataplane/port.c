@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-extern const struct port_ops port_tap, port_ethdev, port_pcap, port_pair, port_null;
-
 const struct port_ops *const port_kinds[] = {
 	&port_tap, &port_ethdev, &port_pcap, &port_pair, &port_null, NULL,
 };

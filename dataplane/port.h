@@ -87,7 +87,7 @@ struct port_dev {
 struct port_link {
 	bool up;
 	uint32_t speed_mbps; // 0: unknown
-	char reason[96];     // why it is down; empty when up
+	char reason[96];     // why it is down, or a remark while it is up; may be empty
 };
 
 // What the device itself counted beside what rx returned and tx took.
@@ -130,8 +130,9 @@ struct port_ops {
 	void (*stats)(struct port_dev *dev, struct port_dev_stats *stats);
 };
 
-// The kinds, ended by NULL. A new kind is one file and one line in port.c.
+// The kinds, ended by NULL. A new kind is one file, its name here, and one line in port.c.
 extern const struct port_ops *const port_kinds[];
+extern const struct port_ops port_tap, port_ethdev, port_pcap, port_pair, port_null;
 
 // The kind of that name, or NULL. Any thread.
 const struct port_ops *port_kind_find(const char *kind);
