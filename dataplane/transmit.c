@@ -37,7 +37,7 @@ static inline struct filter device_filter(const struct port_dev *dev)
 	if (!(dev->offloads & PORT_OFFLOAD_MULTI_SEG))
 		f.shape |= SHAPE_SEGS;
 	if (!(dev->offloads & PORT_OFFLOAD_INDIRECT)) {
-		f.shape |= SHAPE_REFCNT;
+		f.shape |= SHAPE_SEGS | SHAPE_REFCNT; // a later segment may be shared
 		f.flags |= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 	}
 	return f;
@@ -49,10 +49,13 @@ static inline bool fits(struct filter f, const struct rte_mbuf *m, uint32_t max_
 	       m->pkt_len <= max_frame;
 }
 
-// Another owner may read the first segment's bytes, or its metadata, while we write.
+// Another owner may read the frame's bytes, or its metadata, while we write.
 static bool is_shared(const struct rte_mbuf *m)
 {
-	return !RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) > 1;
+	for (; m; m = m->next)
+		if (!RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) > 1)
+			return true;
+	return false;
 }
 
 static struct rte_mempool *pool_for(const struct port_pools *pools, uint32_t bytes)
@@ -142,6 +145,7 @@ static bool device_segments(const struct port_dev *dev, const struct rte_mbuf *m
 {
 	uint32_t need = m->ol_flags & RTE_MBUF_F_TX_TCP_SEG ? PORT_OFFLOAD_TSO : PORT_OFFLOAD_USO;
 
+	need |= PORT_OFFLOAD_L4_CSUM;
 	if (m->nb_segs > 1)
 		need |= PORT_OFFLOAD_MULTI_SEG;
 	return (dev->offloads & need) == need && !is_shared(m) &&
