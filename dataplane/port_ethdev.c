@@ -127,10 +127,11 @@ static int port_probe(const struct port_cfg *cfg, uint16_t *port_id, struct err 
 		*port_id = port_find(cfg->devargs, &busy);
 	if (*port_id != RTE_MAX_ETHPORTS)
 		return 0;
-	return err_set(err, ENODEV, "no DPDK device answers to devargs %s: "
-		       "`dpdk-devbind.py --status-dev net` lists the NICs and their drivers, a "
-		       "virtual device is a driver's name and a number (net_af_packet0,iface=eth0); "
-		       "the log has DPDK's own words", cfg->devargs);
+	return err_set(err, ENODEV,
+		       "no DPDK device answers to devargs %s: `dpdk-devbind.py --status-dev net` "
+		       "lists the NICs and their drivers, a virtual device is a driver's name and "
+		       "a number (net_af_packet0,iface=eth0); the log has DPDK's own words",
+		       cfg->devargs);
 }
 
 static uint64_t tx_offloads(uint64_t capa, uint32_t *offloads)
@@ -265,7 +266,9 @@ static void ethdev_close(struct port_dev *dev)
 	rte_eth_dev_stop(eth->port_id);
 	rte_eth_dev_close(eth->port_id);
 	taken[eth->port_id] = false;
-	rte_dev_remove(eth->device);
+	// A card with several ports stays while another is there.
+	if (rte_eth_find_next_of(0, eth->device) >= RTE_MAX_ETHPORTS)
+		rte_dev_remove(eth->device);
 	free(eth->queues);
 	free(eth);
 }

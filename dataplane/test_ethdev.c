@@ -31,16 +31,18 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	uint32_t out = rte_mempool_in_use_count(pools.small) + rte_mempool_in_use_count(pools.large);
+	uint32_t small = rte_mempool_in_use_count(pools.small);
+	uint32_t large = rte_mempool_in_use_count(pools.large);
 
 	pools_destroy(&pools);
-	return out ? -1 : 0;
+	return small || large ? -1 : 0;
 }
 
 static struct port_dev *open_ethdev(const char *devargs, uint16_t mtu, uint16_t n_queues)
 {
-	struct port_cfg cfg = { .name = "e", .devargs = devargs, .mtu = mtu, .n_queues = n_queues,
-				.pools = &pools };
+	struct port_cfg cfg = {
+		.name = "e", .devargs = devargs, .mtu = mtu, .n_queues = n_queues, .pools = &pools
+	};
 	struct port_dev *dev = NULL;
 	struct err err = { 0 };
 
