@@ -14,26 +14,16 @@ struct number {
 	uint32_t min, max, preset;
 };
 
-#define NUMBER(member, min, max, preset)                                       \
-	{                                                                      \
-#member, offsetof(struct bench_spec, member), min, max, preset \
-	}
+#define WORD(member) #member, offsetof(struct bench_spec, member)
 static const struct number numbers[] = {
-	NUMBER(size, 60, 9600, 64),
-	NUMBER(flows, 1, 1 << 24, 1),
-	NUMBER(macs, 1, 1 << 24, 1),
-	NUMBER(dmacs, 0, 1 << 24, 0),
-	NUMBER(mix, 0, 1, 0),
-	NUMBER(side, 0, 1, 0),
-	NUMBER(vlan, 0, 4094, 0),
-	NUMBER(vlans, 1, 4094, 1),
-	NUMBER(vni, 0, (1 << 24) - 1, 100),
-	NUMBER(vnis, 1, 1 << 24, 1),
-	NUMBER(oside, 0, 1, 0),
-	NUMBER(flowid, 0, 1, 1),
-	NUMBER(rate, 0, UINT32_MAX, 0),
-	NUMBER(depth, 0, 1 << 16, 0),
-	NUMBER(offload, 0, 1, 1),
+	{ WORD(size), 60, 9600, 64 },     { WORD(flows), 1, 1 << 24, 1 },
+	{ WORD(macs), 1, 1 << 24, 1 },    { WORD(dmacs), 0, 1 << 24, 0 },
+	{ WORD(mix), 0, 1, 0 },           { WORD(side), 0, 1, 0 },
+	{ WORD(vlan), 0, 4094, 0 },       { WORD(vlans), 1, 4094, 1 },
+	{ WORD(vni), 0, 0xffffff, 100 },  { WORD(vnis), 1, 1 << 24, 1 },
+	{ WORD(oside), 0, 1, 0 },         { WORD(flowid), 0, 1, 1 },
+	{ WORD(rate), 0, UINT32_MAX, 0 }, { WORD(depth), 0, 1 << 16, 0 },
+	{ WORD(offload), 0, 1, 1 },
 };
 
 static const char *const orders[] = { "seq", "rand", "zipf", NULL };
