@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The live counters of a run: a small file, usually under /dev/shm, that the generator maps and
-// writes while `weft-bench stat` maps and reads it. Totals only grow; every line has one writer,
-// the thread that owns the queue. Aligned 64-bit words are read whole on x86-64, so neither side
+// writes while `weft-bench` maps and reads it. Totals only grow; every line has one writer, the
+// thread that owns the queue. Aligned 64-bit words are read whole on x86-64, so neither side
 // needs more than plain accesses and compiler barriers.
 #pragma once
 
@@ -35,13 +35,15 @@ struct bench_tx_counters {
 } CACHE_ALIGNED;
 
 struct bench_port_counters {
+	uint64_t held; // flows that wait for `released`; written when the port starts
 	struct bench_rx_counters rx[BENCH_MAX_QUEUES];
 	struct bench_tx_counters tx[BENCH_MAX_QUEUES];
 };
 
 struct bench_counters {
-	uint64_t magic;  // written last
-	uint64_t tsc_hz; // TSC cycles a second
-	uint64_t pid;    // of the process that forwards
+	uint64_t magic;    // written last
+	uint64_t tsc_hz;   // TSC cycles a second
+	uint64_t pid;      // of the process that forwards
+	uint64_t released; // 1: streams with hold=N may send all flows. weft-bench: w, pollers: r
 	struct bench_port_counters ports[BENCH_MAX_PORTS];
 };

@@ -10,8 +10,11 @@
 #include "bench/stat.h"
 #include "bench/stream.h"
 
+#define DEFAULT_COUNTERS "/dev/shm/weft-gen"
+
 static const char usage[] =
 	"weft-bench stat [-i MS] [-n SAMPLES] [-j] [-v] [FILE]   what a frame costs in a running switch\n"
+	"weft-bench release [FILE [LIMIT_MS]]                   sends flows that hold=N held back\n"
 	"weft-bench frames \"PORT:word=value,…\" FILE [N]          the first N frames as a capture file\n";
 
 static int fail(const struct err *err)
@@ -22,7 +25,7 @@ static int fail(const struct err *err)
 
 static int run_stat(int argc, char **argv)
 {
-	struct bench_stat_cfg cfg = { "/dev/shm/weft-gen", 250, 8, false, false };
+	struct bench_stat_cfg cfg = { DEFAULT_COUNTERS, 250, 8, false, false };
 	struct err err;
 	int option;
 
@@ -55,6 +58,15 @@ static int run_stat(int argc, char **argv)
 	return bench_stat(&cfg, &err) ? fail(&err) : 0;
 }
 
+static int run_release(int argc, char **argv)
+{
+	uint32_t limit_ms = argc > 2 ? (uint32_t)atoi(argv[2]) : 3000;
+	struct err err;
+
+	return bench_release(argc > 1 ? argv[1] : DEFAULT_COUNTERS, limit_ms, &err) ? fail(&err)
+										    : 0;
+}
+
 static int run_frames(int argc, char **argv)
 {
 	static uint8_t frame[10240];
@@ -77,7 +89,8 @@ static int run_frames(int argc, char **argv)
 	n = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : stream.order_entries;
 	f = bench_pcap_create(argv[2]);
 	for (uint32_t i = 0; f && i < n; i++) {
-		bench_stream_write(&stream, bench_stream_next(&stream, &cursor), frame);
+		bench_stream_write(
+			&stream, bench_stream_next(&stream, &cursor, stream.order_entries), frame);
 		bench_pcap_begin(f, i, stream.frame_bytes);
 		fwrite(frame, stream.frame_bytes, 1, f);
 	}
@@ -92,6 +105,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "stat") == 0)
 		return run_stat(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "release") == 0)
+		return run_release(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "frames") == 0)
 		return run_frames(argc - 1, argv + 1);
 	fputs(usage, stderr);

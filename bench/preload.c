@@ -35,6 +35,7 @@ struct gen_rx {
 	struct rte_mempool *pool;
 	struct bench_rx_counters *counters;
 	uint32_t cursor;
+	uint32_t end;           // the cursor goes round before this place of the order
 	uint32_t at;            // place in ring
 	uint64_t due_tsc;       // when the next frame may leave; 0: never polled
 	uint64_t tsc_per_frame; // 0: no limit
@@ -80,7 +81,7 @@ static void measure_clock(struct bench_rx_counters *c)
 static inline void fill(struct gen_rx *q, struct rte_mbuf *m)
 {
 	const struct bench_stream *s = q->stream;
-	uint32_t flow = bench_stream_next(s, &q->cursor);
+	uint32_t flow = bench_stream_next(s, &q->cursor, q->end);
 
 	m->hash.rss = bench_stream_write(s, flow, rte_pktmbuf_mtod(m, uint8_t *));
 	m->data_len = (uint16_t)s->frame_bytes;
@@ -131,6 +132,8 @@ static uint16_t gen_rx_burst(void *queue, struct rte_mbuf **pkts, uint16_t n)
 		n = paced(q, start, n);
 	if (!n)
 		return 0;
+	if (unlikely(q->end == q->stream->spec.hold) && counters->released)
+		q->end = q->stream->order_entries;
 	if (unlikely(rte_pktmbuf_alloc_bulk(q->pool, pkts, n))) {
 		c->no_mbuf++;
 		return 0;
@@ -267,7 +270,8 @@ static int attach_rx(struct gen_port *p, uint16_t port_id, uint16_t n)
 		q->pool = pools[port_id][i];
 		q->counters = &counters->ports[p - ports].rx[i];
 		q->tsc_per_frame = spec->rate ? RTE_MAX(counters->tsc_hz / spec->rate, 1u) : 0;
-		q->cursor = i * 7919 % p->stream.order_entries;
+		q->end = spec->hold ?: p->stream.order_entries;
+		q->cursor = i * 7919 % q->end;
 		p->rx_data[i] = q;
 		if (!q->pool || rte_pktmbuf_data_room_size(q->pool) <
 					RTE_PKTMBUF_HEADROOM + p->stream.frame_bytes) {
@@ -312,6 +316,8 @@ static int attach(uint16_t port_id)
 			BENCH_MAX_QUEUES);
 		return -EINVAL;
 	}
+	counters->ports[p - ports].held =
+		p->stream.spec.hold ? p->stream.spec.flows - p->stream.spec.hold : 0;
 	ret = attach_rx(p, port_id, info.nb_rx_queues);
 	if (ret)
 		return ret;

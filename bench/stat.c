@@ -168,17 +168,17 @@ static void report(double samples[][BENCH_MAX_SAMPLES], uint32_t n, uint32_t rej
 	       100 * median[ON_CPU], 100 * median[LOSS], median[BURST], n, rejected);
 }
 
-static int map_counters(const char *path, const struct bench_counters **out, struct err *err)
+static int map_counters(const char *path, struct bench_counters **out, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	const struct bench_counters *c = MAP_FAILED;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct bench_counters *c = MAP_FAILED;
 	struct stat st;
 
 	if (fd < 0)
 		return err_set(err, ENOENT, "%s: %m; is something running under libweftgen.so?",
 			       path);
 	if (!fstat(fd, &st) && st.st_size >= (off_t)sizeof(*c))
-		c = mmap(NULL, sizeof(*c), PROT_READ, MAP_SHARED, fd, 0);
+		c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (c == MAP_FAILED || c->magic != BENCH_COUNTERS_MAGIC)
 		return err_set(err, EINVAL, "%s: not a counters' file of this version", path);
@@ -196,7 +196,7 @@ static void pause_ms(uint32_t ms)
 int bench_stat(const struct bench_stat_cfg *cfg, struct err *err)
 {
 	static double samples[N_COLUMNS][BENCH_MAX_SAMPLES];
-	const struct bench_counters *counters = NULL;
+	struct bench_counters *counters = NULL;
 	struct reading before, after;
 	uint32_t n = 0, rejected = 0;
 	int ret = map_counters(cfg->path, &counters, err);
@@ -227,5 +227,50 @@ int bench_stat(const struct bench_stat_cfg *cfg, struct err *err)
 			       "core, or nothing was sent",
 			       rejected);
 	report(samples, n, rejected, cfg->json);
+	return 0;
+}
+
+// Frames handed out so far, by port.
+static uint64_t frames_made(const struct bench_counters *c, uint64_t made[BENCH_MAX_PORTS])
+{
+	uint64_t sum = 0;
+
+	asm volatile("" ::: "memory"); // as above
+	for (int p = 0; p < BENCH_MAX_PORTS; p++) {
+		made[p] = 0;
+		for (int q = 0; q < BENCH_MAX_QUEUES; q++)
+			made[p] += c->ports[p].rx[q].packets;
+		sum += made[p];
+	}
+	return sum;
+}
+
+// Whether any port has sent all that was held: from there on its flows come again.
+static bool exhausted(const struct bench_counters *c, const uint64_t *before, const uint64_t *now)
+{
+	for (int p = 0; p < BENCH_MAX_PORTS; p++)
+		if (c->ports[p].held && now[p] - before[p] >= c->ports[p].held)
+			return true;
+	return false;
+}
+
+int bench_release(const char *path, uint32_t limit_ms, struct err *err)
+{
+	uint64_t before[BENCH_MAX_PORTS], now[BENCH_MAX_PORTS], start, first, last;
+	struct bench_counters *c = NULL;
+	double seconds;
+	int ret = map_counters(path, &c, err);
+
+	if (ret)
+		return ret;
+	first = frames_made(c, before);
+	start = __rdtsc();
+	c->released = 1;
+	do {
+		pause_ms(1);
+		last = frames_made(c, now);
+		seconds = (double)(__rdtsc() - start) / (double)c->tsc_hz;
+	} while (!exhausted(c, before, now) && seconds * 1000 < limit_ms);
+	printf("{\"frames\": %lu, \"seconds\": %.6f}\n", last - first, seconds);
 	return 0;
 }

@@ -21,3 +21,8 @@ struct bench_stat_cfg {
 // core are rejected; gives up after 4 × n_samples. Returns 0, -ENOENT, -EINVAL (not a counters'
 // file), or -ENODATA when nothing was forwarded or nothing could be accepted.
 int bench_stat(const struct bench_stat_cfg *cfg, struct err *err);
+
+// Releases streams that hold flows back, and prints as JSON how many frames were made from then
+// until a port had sent all its held flows, or for limit_ms, and the seconds that took: while every
+// frame is a new flow, their quotient is the rate of flow set-ups. Returns 0, -ENOENT or -EINVAL.
+int bench_release(const char *path, uint32_t limit_ms, struct err *err);

@@ -23,7 +23,7 @@ static const struct number numbers[] = {
 	{ WORD(vni), 0, 0xffffff, 100 },  { WORD(vnis), 1, 1 << 24, 1 },
 	{ WORD(oside), 0, 1, 0 },         { WORD(flowid), 0, 1, 1 },
 	{ WORD(rate), 0, UINT32_MAX, 0 }, { WORD(depth), 0, 1 << 16, 0 },
-	{ WORD(offload), 0, 1, 1 },
+	{ WORD(offload), 0, 1, 1 },       { WORD(hold), 0, 1 << 24, 0 },
 };
 
 static const char *const orders[] = { "seq", "rand", "zipf", NULL };
@@ -106,6 +106,9 @@ int bench_spec_parse(const char *text, struct bench_spec *spec, struct err *err)
 	}
 	if (spec->depth & (spec->depth - 1))
 		return err_set(err, EINVAL, "depth=%u: must be a power of two", spec->depth);
+	if (spec->hold > spec->flows)
+		return err_set(err, EINVAL, "hold=%u: must not exceed flows=%u", spec->hold,
+			       spec->flows);
 	if (!spec->dmacs)
 		spec->dmacs = spec->macs;
 	return 0;

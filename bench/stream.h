@@ -41,6 +41,7 @@ struct bench_spec {
 	uint32_t vnis;    // number of them
 	uint32_t oside;   // outer side: 192.168.100.(1+oside) sends to 192.168.100.(2-oside)
 	uint32_t flowid;  // NVGRE: 1 puts entropy into the FlowID, 0 leaves it zero
+	uint32_t hold;    // send the first so many of the order only, until released; 0: all
 	uint32_t rate;    // frames a second, 0: as many as are asked for
 	uint32_t depth;   // frames that wait in an emulated descriptor ring, 0 or a power of two
 	uint32_t offload; // 1: RSS hash and checksums-good flags, as a NIC sets them
@@ -68,12 +69,14 @@ int bench_spec_parse(const char *text, struct bench_spec *spec, struct err *err)
 int bench_stream_init(struct bench_stream *s, const struct bench_spec *spec);
 void bench_stream_fini(struct bench_stream *s);
 
-// The flow number at place *cursor (0 at first), and moves the cursor on. One thread a cursor.
-static inline uint32_t bench_stream_next(const struct bench_stream *s, uint32_t *cursor)
+// The flow number at place *cursor (0 at first), and moves the cursor on, round before `end`
+// (1…s->order_entries). One thread a cursor.
+static inline uint32_t bench_stream_next(const struct bench_stream *s, uint32_t *cursor,
+					 uint32_t end)
 {
 	uint32_t at = *cursor;
 
-	*cursor = at + 1 == s->order_entries ? 0 : at + 1;
+	*cursor = at + 1 >= end ? 0 : at + 1;
 	return s->order ? s->order[at] : at;
 }
 

@@ -40,6 +40,15 @@ def run(*command, **options):
     return done.stdout
 
 
+def find_program(build, name):
+    """The path of something that was built."""
+    for folder in ("", "bench", "daemon", "cli"):
+        path = os.path.join(build, folder, name)
+        if os.path.exists(path):
+            return path
+    raise BenchError("%s: not in %s" % (name, build))
+
+
 def wait_for(what, ready, timeout):
     """Waits until ready() is true; timeout in seconds."""
     end = time.monotonic() + timeout
@@ -79,9 +88,28 @@ class Switch:
         """Figures of one measurement, a dictionary as `weft-bench stat -j` prints it."""
         if self.place.judge:
             return judge_measure(self.place, samples, interval_ms)
-        return json.loads(run(os.path.join(self.place.build, "weft-bench"), "stat", "-j",
-                              "-n", str(samples), "-i", str(interval_ms),
-                              self.place.path("counters")))
+        return json.loads(run(self.program("weft-bench"), "stat", "-j", "-n", str(samples),
+                              "-i", str(interval_ms), self.place.path("counters")))
+
+    def watch(self, samples, interval_ms):
+        """Starts a measurement in the background; the result, when called, gives all rates."""
+        child = subprocess.Popen([self.program("weft-bench"), "stat", "-v", "-n", str(samples),
+                                  "-i", str(interval_ms), self.place.path("counters")],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return lambda: [float(line.split()[0]) for line in child.communicate(timeout=60)[1]
+                        .splitlines() if " Mpps" in line]
+
+    def release(self, limit_ms):
+        """Releases held flows; {"frames", "seconds"} until they were sent or limit_ms passed."""
+        return json.loads(run(self.program("weft-bench"), "release", self.place.path("counters"),
+                              str(limit_ms)))
+
+    def keep_flows(self):
+        """Lets the cache grow to millions of flows; the MACs are learnt by now."""
+
+    def footprint(self):
+        """Memory of the forwarding process and its cached flows, where it has a cache."""
+        return {}
 
     def stop(self):
         for child in reversed(self.children):
@@ -99,6 +127,9 @@ class Switch:
 
     # ---- for subclasses
 
+    def program(self, name):
+        return find_program(self.place.build, name)
+
     def misses(self):
         return 0
 
@@ -113,12 +144,11 @@ class Switch:
         return list(GENERATOR_PORTS)
 
     def environment(self):
-        library = "libweftgen.so"
         env = dict(os.environ, WEFT_GEN_COUNTERS=self.place.path("counters"))
         if self.place.judge:
             env["LD_PRELOAD"] = os.path.join(self.place.judge, "librte_net_flowgen.so")
         else:
-            env["LD_PRELOAD"] = os.path.join(self.place.build, library)
+            env["LD_PRELOAD"] = self.program("libweftgen.so")
             env["WEFT_GEN"] = ";".join("%s:%s" % pair
                                        for pair in zip(GENERATOR_PORTS, self.streams()))
         return env
@@ -198,6 +228,7 @@ class Ovs(Switch):
                              "--unixctl=" + path("vswitchd.ctl"), "--pidfile=" + path("ovs.pid")],
                             env=self.environment())
         self.await_child(daemon, lambda: os.path.exists(path("vswitchd.ctl")))
+        self.pid = daemon.pid
         self.add_bridge(case)
 
     def options(self):
@@ -210,14 +241,14 @@ class Ovs(Switch):
             "n-handler-threads": "1",
             "n-revalidator-threads": "1",
             "max-idle": "600000",   # ms; no flow expires while it is measured
-            "flow-limit": "2000000",
+            "flow-limit": "3000000",
         }
         return ["other_config:%s=%s" % pair for pair in values.items()]
 
     def add_bridge(self, case):
         mtu = "mtu_request=%d" % max(1500, case.size)
         command = ["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev",
-                   "other-config:mac-table-size=1000000"]
+                   "other-config:mac-table-size=1000000", "other-config:mac-aging-time=3600"]
         for i, device in enumerate(self.devices()):
             command += ["--", "add-port", "br0", "p%d" % i, "--", "set", "Interface", "p%d" % i,
                         "type=dpdk", mtu, "options:dpdk-devargs=\"%s\"" % device]
@@ -231,9 +262,7 @@ class Ovs(Switch):
         Open vSwitch puts into a cached flow only the bits that its search had to look at, so a
         lone drop rule would leave it with a handful of wide flows. Loading the five fields into
         registers, which costs nothing once the flow is cached, makes each cached flow as narrow
-        as ours: one flow a 5-tuple, all of one mask, hence one sub-table to search. A cache of
-        this size outlasts its revalidator, which would shrink it by measuring its own slowness;
-        it is paused, and the limit set for good.
+        as ours: one flow a 5-tuple, all of one mask, hence one sub-table to search.
         """
         protocol, source, destination, sport, dport = FIVE_TUPLE
         match = "%s,nw_src=%s,nw_dst=%s,tp_src=%d,tp_dst=%d" % (protocol, source, destination,
@@ -241,11 +270,17 @@ class Ovs(Switch):
         loads = ",".join("move:NXM_OF_%s->NXM_NX_%s" % pair for pair in (
             ("IP_SRC[]", "REG0[]"), ("IP_DST[]", "REG1[]"),
             ("UDP_SRC[]", "REG2[0..15]"), ("UDP_DST[]", "REG2[16..31]")))
-        self.appctl("revalidator/pause")
-        self.appctl("upcall/set-flow-limit", "2000000")
         for flow in ("priority=100,%s,actions=drop" % match,
                      "priority=50,udp,actions=%s,NORMAL" % loads):
             run("ovs-ofctl", "add-flow", "unix:" + self.place.path("br0.mgmt"), flow)
+        self.appctl("revalidator/purge")
+        self.keep_flows()
+
+    def keep_flows(self):
+        """A million flows are more than the revalidator can walk in time, and it would shrink the
+        cache for that: it is paused, and the limit set for good."""
+        self.appctl("revalidator/pause")
+        self.appctl("upcall/set-flow-limit", "3000000")
 
     def vsctl(self, *command):
         return run("ovs-vsctl", "--db=unix:" + self.place.path("db.sock"), "--timeout=60", *command)
@@ -261,10 +296,10 @@ class Ovs(Switch):
         """Flows in the cache now."""
         return int(re.search(r"flows\s*:\s*\(current (\d+)", self.appctl("upcall/show")).group(1))
 
+    def footprint(self):
+        return {"flows": self.flows(), "memory_bytes": memory_bytes(self.pid)}
+
     def stop(self):
-        if os.path.exists(self.place.path("vswitchd.ctl")):
-            subprocess.run(["ovs-appctl", "-t", self.place.path("vswitchd.ctl"), "exit"],
-                           capture_output=True, timeout=20)
         super().stop()
         for name in ("db.sock", "vswitchd.ctl", "ovsdb.ctl", "ovs.pid", "br0.mgmt"):
             if os.path.exists(self.place.path(name)):
@@ -278,7 +313,7 @@ class Weft(Switch):
 
     def launch(self, case):
         socket = self.place.path("weft.sock")
-        daemon = self.spawn([os.path.join(self.place.build, "weftd"), "--no-store",
+        daemon = self.spawn([self.program("weftd"), "--no-store",
                              "--socket", socket, "--workers", "1", "--poll",
                              "--worker-cpus", str(self.place.core),
                              "--control-cpu", str(self.place.control_core),
@@ -307,8 +342,7 @@ class Weft(Switch):
         self.cli("apply", f.name)
 
     def cli(self, *command):
-        return run(os.path.join(self.place.build, "weft"), "--socket",
-                   self.place.path("weft.sock"), *command)
+        return run(self.program("weft"), "--socket", self.place.path("weft.sock"), *command)
 
     def counter(self, name):
         """The sum of a counter over all objects that have it."""
@@ -325,10 +359,20 @@ class Weft(Switch):
     def flows(self):
         return self.counter("flows")
 
+    def footprint(self):
+        return {"flows": self.flows(), "memory_bytes": memory_bytes(self.pid)}
+
     def stop(self):
         super().stop()
         if os.path.exists(self.place.path("weft.sock")):
             os.unlink(self.place.path("weft.sock"))
+
+
+def memory_bytes(pid):
+    """Resident memory, huge pages included."""
+    with open("/proc/%d/status" % pid) as status:
+        return sum(1024 * int(line.split()[1]) for line in status
+                   if line.startswith(("VmRSS:", "HugetlbPages:")))
 
 
 def judge_words(spec):
