@@ -29,8 +29,7 @@ int err_prefix(struct err *e, int ret, const char *fmt, ...)
 	va_end(ap);
 	memcpy(old, e->text, sizeof(old));
 	// What does not fit is cut at the end: the prefix names the culprit and must stay.
-	size_t used = strlen(prefix);
-	memcpy(e->text, prefix, used);
-	snprintf(e->text + used, sizeof(e->text) - used, ": %s", old);
+	if (snprintf(e->text, sizeof(e->text), "%s: %s", prefix, old) < 0)
+		e->text[0] = 0;
 	return ret;
 }

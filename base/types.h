@@ -5,6 +5,7 @@
 // sparse (`__bitwise`), and costs nothing otherwise. Called from everywhere, calls nothing.
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -79,4 +80,6 @@ static inline bool mac_is_zero(struct mac m) { return mac_to_u64(m) == 0; }
 #define CACHE_LINE 64
 #define CACHE_ALIGNED __attribute__((aligned(CACHE_LINE)))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#ifndef container_of // DPDK has the same
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#endif

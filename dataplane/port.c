@@ -3,10 +3,8 @@
 
 #include <string.h>
 
-extern const struct port_ops port_tap, port_ethdev, port_pcap, port_pair, port_null;
-
 const struct port_ops *const port_kinds[] = {
-	&port_tap, &port_ethdev, &port_pcap, &port_pair, &port_null, NULL,
+	&port_ethdev, &port_pair, &port_null, NULL,
 };
 
 const struct port_ops *port_kind_find(const char *kind)

@@ -130,8 +130,9 @@ struct port_ops {
 	void (*stats)(struct port_dev *dev, struct port_dev_stats *stats);
 };
 
-// The kinds, ended by NULL. A new kind is one file and one line in port.c.
+// The kinds, ended by NULL. A new kind is one file, its name here, and one line in port.c.
 extern const struct port_ops *const port_kinds[];
+extern const struct port_ops port_tap, port_ethdev, port_pcap, port_pair, port_null;
 
 // The kind of that name, or NULL. Any thread.
 const struct port_ops *port_kind_find(const char *kind);
