@@ -10,9 +10,9 @@
 #include "base/types.h"
 
 #define BENCH_COUNTERS_MAGIC 0x31626e6574666577u // "weftenb1", changes with the layout
-#define BENCH_MAX_PORTS      8
-#define BENCH_MAX_QUEUES     16
-#define BENCH_CLOCK_STEPS    4000 // one-cycle steps in one measurement of the core's clock
+#define BENCH_MAX_PORTS 8
+#define BENCH_MAX_QUEUES 16
+#define BENCH_CLOCK_STEPS 4000 // one-cycle steps in one measurement of the core's clock
 
 // What one rx queue handed out.
 struct bench_rx_counters {

@@ -13,9 +13,9 @@
 #define DEFAULT_COUNTERS "/dev/shm/weft-gen"
 
 static const char usage[] =
-	"weft-bench stat [-i MS] [-n SAMPLES] [-j] [-v] [FILE]   what a frame costs in a running switch\n"
-	"weft-bench release [FILE [LIMIT_MS]]                   sends flows that hold=N held back\n"
-	"weft-bench frames \"PORT:word=value,…\" FILE [N]          the first N frames as a capture file\n";
+	"weft-bench stat [-i MS] [-n SAMPLES] [-j] [-v] [FILE]  what a frame costs right now\n"
+	"weft-bench release [FILE [LIMIT_MS]]  sends the flows that hold=N held back\n"
+	"weft-bench frames \"PORT:word=value,…\" FILE [N]  the first N frames as a capture file\n";
 
 static int fail(const struct err *err)
 {
@@ -31,21 +31,11 @@ static int run_stat(int argc, char **argv)
 
 	while ((option = getopt(argc, argv, "i:n:jv")) != -1) {
 		switch (option) {
-		case 'i':
-			cfg.interval_ms = (uint32_t)atoi(optarg);
-			break;
-		case 'n':
-			cfg.n_samples = (uint32_t)atoi(optarg);
-			break;
-		case 'j':
-			cfg.json = true;
-			break;
-		case 'v':
-			cfg.verbose = true;
-			break;
-		default:
-			fputs(usage, stderr);
-			return 2;
+		case 'i': cfg.interval_ms = (uint32_t)atoi(optarg); break;
+		case 'n': cfg.n_samples = (uint32_t)atoi(optarg); break;
+		case 'j': cfg.json = true; break;
+		case 'v': cfg.verbose = true; break;
+		default: fputs(usage, stderr); return 2;
 		}
 	}
 	if (optind < argc)

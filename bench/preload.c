@@ -26,8 +26,8 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
-#define MAX_BURST    256
-#define DUMP_FRAMES  64   // written to a dump file at most
+#define MAX_BURST 256
+#define DUMP_FRAMES 64    // written to a dump file at most
 #define CLOCK_BURSTS 8192 // bursts between two measurements of the core's clock
 
 struct gen_rx {
@@ -347,7 +347,7 @@ static void detach(uint16_t port_id)
 
 // The real function behind an interposed one.
 #define NEXT(function) ((typeof(&function))dlsym(RTLD_NEXT, #function))
-#define INTERPOSED     __attribute__((visibility("default")))
+#define INTERPOSED __attribute__((visibility("default")))
 
 INTERPOSED int rte_eth_rx_queue_setup(uint16_t port_id, uint16_t queue, uint16_t n_desc,
 				      unsigned int socket, const struct rte_eth_rxconf *conf,

@@ -19,7 +19,7 @@
 #include "bench/counters.h"
 
 #define MAX_THREADS 32
-#define MIN_ON_CPU  0.97 // a sample with less of the core than this is rejected
+#define MIN_ON_CPU 0.97 // a sample with less of the core than this is rejected
 
 // Sums over all queues at one moment.
 struct reading {

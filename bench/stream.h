@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/types.h"
 
-#define BENCH_HEAD_BYTES    128 // longest run of headers, and how much a frame's room must hold
+#define BENCH_HEAD_BYTES 128 // longest run of headers, and how much a frame's room must hold
 #define BENCH_ORDER_ENTRIES (1u << 20) // least length of a shuffled order
 
 enum bench_order {
