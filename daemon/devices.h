@@ -26,8 +26,10 @@ struct devices_cfg {
 
 int devices_create(const struct devices_cfg *cfg, struct devices **out, struct err *err);
 
-// Closes every device and waits for it; workers must still run. Afterwards no worker has a queue.
+// Begins to close every device; the loop must run on until devices_busy says no.
 void devices_close_all(struct devices *d);
+bool devices_busy(const struct devices *d);
+
 void devices_destroy(struct devices *d); // workers have stopped
 
 // Can all ports of `to` get what they need? Reserves it. 0, or -errno with a sentence; then

@@ -4,7 +4,7 @@
 #include <string.h>
 
 const struct port_ops *const port_kinds[] = {
-	&port_ethdev, &port_pair, &port_null, NULL,
+	&port_tap, &port_ethdev, &port_pcap, &port_pair, &port_null, NULL,
 };
 
 const struct port_ops *port_kind_find(const char *kind)

@@ -87,7 +87,7 @@ struct port_dev {
 struct port_link {
 	bool up;
 	uint32_t speed_mbps; // 0: unknown
-	char reason[96];     // why it is down; empty when up
+	char reason[96];     // why it is down, or a remark while it is up; may be empty
 };
 
 // What the device itself counted beside what rx returned and tx took.

@@ -15,7 +15,7 @@
 
 #include "dataplane/pools.h"
 #include "dataplane/port.h"
-#include "dataplane/rx.h"
+#include "dataplane/port_util.h"
 
 #define ETHDEV_DESCRIPTORS 1024 // per queue, where the device allows
 // Beside the payload: Ethernet header and two VLAN tags, no FCS.
@@ -50,10 +50,10 @@ static uint16_t ethdev_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_
 		flags |= pkts[i]->ol_flags;
 		chains |= pkts[i]->nb_segs ^ 1u;
 	}
-	if (likely((flags & ~RX_STATE_FLAGS) == 0 && chains == 0))
+	if (likely((flags & ~PORT_STATE_FLAGS) == 0 && chains == 0))
 		return n;
-	kept = rx_fix(pkts, n, RX_STATE_FLAGS);
-	q->missed += n - kept;
+	kept = port_rx_fix(pkts, n, PORT_STATE_FLAGS);
+	port_count(&q->missed, n - kept);
 	return kept;
 }
 
@@ -72,7 +72,7 @@ static uint16_t tx_prepared(struct ethdev_queue *q, struct rte_mbuf **pkts, uint
 			break;
 		if (done < n) {
 			rte_pktmbuf_free(pkts[done++]);
-			q->tx_errors++;
+			port_count(&q->tx_errors, 1);
 		}
 	}
 	return done;
@@ -86,7 +86,7 @@ static uint16_t ethdev_tx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_
 	if (q->prepare)
 		for (uint16_t i = 0; i < n; i++)
 			flags |= pkts[i]->ol_flags;
-	if (unlikely(flags & RX_REQUEST_FLAGS))
+	if (unlikely(flags & PORT_REQUEST_FLAGS))
 		return tx_prepared(q, pkts, n);
 	return rte_eth_tx_burst(q->port_id, q->q.index, pkts, n);
 }
@@ -331,8 +331,8 @@ static void ethdev_stats(struct port_dev *dev, struct port_dev_stats *stats)
 		.no_mbuf = now.rx_nombuf,
 	};
 	for (uint16_t i = 0; i < dev->n_queues; i++) {
-		stats->missed += eth->queues[i].missed;
-		stats->tx_errors += eth->queues[i].tx_errors;
+		stats->missed += port_counted(&eth->queues[i].missed);
+		stats->tx_errors += port_counted(&eth->queues[i].tx_errors);
 	}
 }
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "dataplane/port.h"
-#include "dataplane/rx.h"
+#include "dataplane/port_util.h"
 
 #define PAIR_RING_SIZE 1024 // frames under way in one direction of one queue; a power of two
 
@@ -201,7 +201,7 @@ static uint16_t pair_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t 
 	struct pair_queue *q = container_of(pq, struct pair_queue, q);
 
 	n = (uint16_t)rte_ring_sc_dequeue_burst(q->rx, (void **)pkts, n, NULL);
-	return n ? rx_fix(pkts, n, RX_REQUEST_FLAGS | RX_STATE_FLAGS) : 0;
+	return n ? port_rx_fix(pkts, n, PORT_REQUEST_FLAGS | PORT_FAMILY_FLAGS | PORT_STATE_FLAGS) : 0;
 }
 
 static void ring_bell(struct pair_queue *peer)
@@ -222,7 +222,7 @@ static uint16_t pair_tx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t 
 
 	if (unlikely(!atomic_load_explicit(&peer_end->open, memory_order_relaxed))) {
 		rte_pktmbuf_free_bulk(pkts, n);
-		q->lost += n;
+		port_count(&q->lost, n);
 		return n;
 	}
 	n = (uint16_t)rte_ring_sp_enqueue_burst(peer->rx, (void *const *)pkts, n, NULL);
@@ -267,7 +267,7 @@ static void pair_stats(struct port_dev *dev, struct port_dev_stats *stats)
 
 	*stats = (struct port_dev_stats){ 0 };
 	for (uint16_t i = 0; i < dev->n_queues; i++)
-		stats->tx_errors += end->queues[i].lost;
+		stats->tx_errors += port_counted(&end->queues[i].lost);
 }
 
 const struct port_ops port_pair = {

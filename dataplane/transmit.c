@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/transmit.h"
 
+#include <errno.h>
 #include <rte_mbuf.h>
 
-#include "dataplane/rx.h"
+#include "dataplane/pools.h"
+#include "dataplane/port_util.h"
+#include "net/csum.h"
 
-const uint64_t transmit_offload_mask = RX_REQUEST_FLAGS;
+const uint64_t transmit_offload_mask = PORT_REQUEST_FLAGS;
+
+static_assert(PORT_MAX_FRAME <= POOLS_LARGE_ROOM); // so that a copy is always flat
 
 // nb_segs and refcnt of an mbuf lie in one word of its first cache line: one load looks at both.
 static_assert(offsetof(struct rte_mbuf, refcnt) == offsetof(struct rte_mbuf, rearm_data) + 2);
@@ -44,29 +49,189 @@ static inline bool fits(struct filter f, const struct rte_mbuf *m, uint32_t max_
 	       m->pkt_len <= max_frame;
 }
 
-// One frame that needs work or cannot be sent. Returns the number of frames written to out[].
-static uint16_t finish_one(const struct port_dev *dev, const struct port_pools *pools,
-			   struct rte_mbuf *m, struct rte_mbuf **out,
-			   struct transmit_result *result)
+// Another owner may read the first segment's bytes, or its metadata, while we write.
+static bool is_shared(const struct rte_mbuf *m)
 {
+	return !RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) > 1;
+}
+
+static struct rte_mempool *pool_for(const struct port_pools *pools, uint32_t bytes)
+{
+	uint32_t room = rte_pktmbuf_data_room_size(pools->small) - RTE_PKTMBUF_HEADROOM;
+
+	return bytes <= room ? pools->small : pools->large;
+}
+
+// The IPv4 header alone: all that a header checksum needs, whatever it carries.
+static bool ipv4_find(const struct rte_mbuf *m, struct layers *at)
+{
+	const uint8_t *ihl = rte_pktmbuf_mtod_offset(m, const uint8_t *, m->l2_len);
+
+	*at = (struct layers){ .l2_bytes = m->l2_len, .l3_bytes = m->l3_len };
+	return m->l2_len >= sizeof(struct eth_header) &&
+	       m->l3_len >= sizeof(struct ipv4_header) && m->l2_len + m->l3_len <= m->data_len &&
+	       *ihl == (0x40 | m->l3_len / 4) && (m->ol_flags & RTE_MBUF_F_TX_IPV4);
+}
+
+// Judges a frame's request against its headers. Both may be a guest's: nothing is believed that
+// the other does not confirm. *at is where the headers are.
+static bool request_find(const struct rte_mbuf *m, struct layers *at)
+{
+	uint64_t flags = m->ol_flags, l4 = flags & RTE_MBUF_F_TX_L4_MASK;
+	uint64_t seg = flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG);
+	bool tcp;
+
+	if (l4 == 0 && seg == 0)
+		return ipv4_find(m, at);
+	if (!layers_find(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, at))
+		return false;
+	tcp = at->proto == IP_PROTO_TCP;
+	if (l4 && l4 != (tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM))
+		return false;
+	if (seg && (seg != (tcp ? RTE_MBUF_F_TX_TCP_SEG : RTE_MBUF_F_TX_UDP_SEG) || !m->tso_segsz))
+		return false;
+	if ((flags & PORT_FAMILY_FLAGS) != (at->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4) ||
+	    (at->ipv6 && (flags & RTE_MBUF_F_TX_IP_CKSUM)))
+		return false;
+	return m->l2_len == at->l2_bytes && m->l3_len == at->l3_bytes && m->l4_len == at->l4_bytes;
+}
+
+// Computes the checksums that the device does not, and leaves the requests for those it does.
+static void finish_csums(const struct port_dev *dev, struct rte_mbuf *m, const struct layers *at)
+{
+	uint64_t flags = m->ol_flags;
+
+	if ((flags & RTE_MBUF_F_TX_IP_CKSUM) && !(dev->offloads & PORT_OFFLOAD_IP_CSUM)) {
+		csum_set_ipv4(rte_pktmbuf_mtod(m, uint8_t *), at);
+		flags &= ~RTE_MBUF_F_TX_IP_CKSUM;
+	}
+	if ((flags & RTE_MBUF_F_TX_L4_MASK) && !(dev->offloads & PORT_OFFLOAD_L4_CSUM)) {
+		csum_set_l4(m, at);
+		flags &= ~RTE_MBUF_F_TX_L4_MASK;
+	}
+	m->ol_flags = flags;
+}
+
+// A large send asks for the checksums of what it becomes; say so for those who look at that only.
+static void imply_csums(struct rte_mbuf *m, const struct layers *at)
+{
+	m->ol_flags &= ~RTE_MBUF_F_TX_L4_MASK;
+	m->ol_flags |= at->proto == IP_PROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM :
+						   RTE_MBUF_F_TX_UDP_CKSUM;
+	if (!at->ipv6)
+		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+}
+
+// What one call of transmit_finish works with.
+struct stage {
+	const struct port_dev *dev;
+	const struct port_pools *pools;
+	struct transmit_result *result;
+};
+
+static int drop(const struct stage *s, struct rte_mbuf *m, enum drop reason)
+{
+	s->result->drops[reason]++;
 	rte_pktmbuf_free(m);
-	result->drops[m->pkt_len > dev->max_frame ? DROP_MTU_MISMATCH : DROP_OFFLOAD_INVALID]++;
 	return 0;
+}
+
+// A device goes by the frame's length, we by the IP header's: where they differ, we cut.
+static bool device_segments(const struct port_dev *dev, const struct rte_mbuf *m,
+			    const struct layers *at)
+{
+	uint32_t need = m->ol_flags & RTE_MBUF_F_TX_TCP_SEG ? PORT_OFFLOAD_TSO : PORT_OFFLOAD_USO;
+
+	if (m->nb_segs > 1)
+		need |= PORT_OFFLOAD_MULTI_SEG;
+	return (dev->offloads & need) == need && !is_shared(m) &&
+	       layers_header_bytes(at) + at->payload_bytes == m->pkt_len;
+}
+
+// A request for segmentation with more payload than one frame takes. As finish_one.
+static int finish_large(const struct stage *s, struct rte_mbuf *m, struct layers *at,
+			struct rte_mbuf **out, uint16_t max_out)
+{
+	uint32_t frame = layers_header_bytes(at) + m->tso_segsz, payload = at->payload_bytes;
+	uint32_t n = segment_count(at, m->tso_segsz);
+
+	if (frame > s->dev->max_frame)
+		return drop(s, m, DROP_MTU_MISMATCH);
+	if (device_segments(s->dev, m, at)) {
+		imply_csums(m, at);
+		finish_csums(s->dev, m, at);
+		out[0] = m;
+		return 1;
+	}
+	if (n > SEGMENT_MAX)
+		return drop(s, m, DROP_OFFLOAD_INVALID);
+	if (n > max_out)
+		return -ENOSPC;
+	if (!segment_cut(m, at, m->tso_segsz, pool_for(s->pools, frame), out, n))
+		return drop(s, m, DROP_RESOURCES);
+	for (uint32_t i = 0; i < n; i++, payload -= at->payload_bytes) {
+		at->payload_bytes = RTE_MIN(payload, (uint32_t)m->tso_segsz);
+		finish_csums(s->dev, out[i], at);
+	}
+	rte_pktmbuf_free(m);
+	s->result->created += n - 1;
+	return (int)n;
+}
+
+// One frame that needs work or cannot be sent. Returns the number of frames written to
+// out[max_out], which may be 0 (dropped), or -ENOSPC: nothing done, out[] is too full.
+static int finish_one(const struct stage *s, struct rte_mbuf *m, struct rte_mbuf **out,
+		      uint16_t max_out)
+{
+	bool request = m->ol_flags & transmit_offload_mask, copy;
+	struct layers at;
+
+	if (request && !request_find(m, &at))
+		return drop(s, m, DROP_OFFLOAD_INVALID);
+	if ((m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) &&
+	    at.payload_bytes > m->tso_segsz)
+		return finish_large(s, m, &at, out, max_out);
+	if (m->pkt_len > s->dev->max_frame)
+		return drop(s, m, DROP_MTU_MISMATCH);
+	copy = m->nb_segs > 1 && !(s->dev->offloads & PORT_OFFLOAD_MULTI_SEG);
+	if (is_shared(m))
+		copy |= request || !(s->dev->offloads & PORT_OFFLOAD_INDIRECT);
+	if (copy) {
+		out[0] = rte_pktmbuf_copy(m, pool_for(s->pools, m->pkt_len), 0, UINT32_MAX);
+		if (!out[0])
+			return drop(s, m, DROP_RESOURCES);
+		rte_pktmbuf_free(m);
+		m = out[0];
+	}
+	if (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) {
+		imply_csums(m, &at);
+		m->ol_flags &= ~(RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG);
+	}
+	if (request)
+		finish_csums(s->dev, m, &at);
+	out[0] = m;
+	return 1;
 }
 
 uint16_t transmit_finish(const struct port_dev *dev, const struct port_pools *pools,
 			 struct rte_mbuf **pkts, uint16_t n, uint16_t *n_done,
 			 struct rte_mbuf **out, uint16_t max_out, struct transmit_result *result)
 {
+	const struct stage s = { dev, pools, result };
 	const struct filter f = device_filter(dev);
-	const uint32_t max_frame = dev->max_frame;
 	uint16_t n_out = 0, i;
 
 	for (i = 0; i < n && n_out < max_out; i++) {
-		if (likely(fits(f, pkts[i], max_frame)))
+		int made;
+
+		if (likely(fits(f, pkts[i], dev->max_frame))) {
 			out[n_out++] = pkts[i];
-		else
-			n_out += finish_one(dev, pools, pkts[i], out + n_out, result);
+			continue;
+		}
+		made = finish_one(&s, pkts[i], out + n_out, max_out - n_out);
+		if (made < 0)
+			break;
+		n_out += (uint16_t)made;
 	}
 	*n_done = i;
 	return n_out;

@@ -8,6 +8,10 @@
 
 #include "dataplane/drop.h"
 #include "dataplane/port.h"
+#include "net/segment.h"
+
+// Frames that one frame can become; out[] of transmit_finish must hold as many.
+#define TRANSMIT_MAX_SEGMENTS SEGMENT_MAX
 
 // What happened to the frames that transmit_finish got, for the conservation law.
 struct transmit_result {
@@ -20,10 +24,13 @@ struct transmit_result {
 extern const uint64_t transmit_offload_mask;
 
 // Makes pkts[n] fit for dev and writes the frames to send to out[max_out]. Order is kept. Frames
-// that cannot be sent are freed and counted in *result, which the caller has zeroed. A large send
-// needs up to 64 places (64 KiB by 1 KiB); *n_done says how many of pkts[] were consumed when out[]
-// filled up: send, then call again with the rest. Returns the number of frames in out[].
-// pools: where segments and copies come from. worker.
+// that cannot be sent are freed and counted in *result, which the caller has zeroed. max_out is at
+// least TRANSMIT_MAX_SEGMENTS, so that every frame finds room in an empty out[]; *n_done says how
+// many of pkts[] were consumed when it filled up: send, then call again with the rest.
+//
+// A frame that still carries requests afterwards is the caller's alone and its headers may be
+// written: what a device expects in a checksum field, its tx puts there.
+// Returns the number of frames in out[]. pools: where segments and copies come from. worker.
 uint16_t transmit_finish(const struct port_dev *dev, const struct port_pools *pools,
 			 struct rte_mbuf **pkts, uint16_t n, uint16_t *n_done,
 			 struct rte_mbuf **out, uint16_t max_out, struct transmit_result *result);

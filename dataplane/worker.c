@@ -37,6 +37,7 @@ struct worker {
 const struct worker_load *worker_load(const struct worker *w) { return &w->load; }
 unsigned int worker_id(const struct worker *w) { return w->cfg.id; }
 int worker_cpu(const struct worker *w) { return w->cfg.cpu; }
+const struct port_counters *worker_spare(const struct worker *w) { return &w->out.spare; }
 void worker_wake(struct worker *w) { idle_wake(&w->idle); }
 
 static struct worker *worker_of(const struct worker_out *out)

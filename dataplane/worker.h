@@ -112,6 +112,9 @@ int worker_cpu(const struct worker *w);
 // Frames waiting in its hand-over rings: "held" of the conservation law. control.
 unsigned int worker_held(const struct worker *w);
 
+// What it counted for ports that were already gone. control.
+const struct port_counters *worker_spare(const struct worker *w);
+
 // --- for the switch, in the worker's own thread ------------------------------------------------
 
 // The part of a worker that the pipeline works with; first member of struct worker.

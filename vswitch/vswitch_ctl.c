@@ -100,10 +100,10 @@ static const struct field port_fields[] = {
 	PORT(move_address, FIELD_BOOL, .def = "false", .flags = FIELD_DETAIL,
 	     .help = "uplink: move the host's addresses on the device to the internal port"),
 	FIELD_LIVE(link, FIELD_STRING, .help = "up, or why it is down"),
-	FIELD_LIVE(device, FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
-		   .help = "what was opened"),
-	FIELD_LIVE(workers, FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
-		   .help = "worker of each queue"),
+	{ .name = "device", .type = FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
+	  .help = "what was opened" },
+	{ .name = "workers", .type = FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
+	  .help = "worker of each queue" },
 };
 
 bool port_learns(const struct port_obj *p)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/rx.h"
+#include "dataplane/port_util.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ static bool head_make_room(struct rte_mbuf *m, uint16_t need)
 	return true;
 }
 
-bool rx_pull_head(struct rte_mbuf *m)
+bool port_pull_head(struct rte_mbuf *m)
 {
 	uint16_t want = (uint16_t)RTE_MIN(m->pkt_len, PORT_HEADER_BYTES);
 
@@ -43,15 +43,15 @@ bool rx_pull_head(struct rte_mbuf *m)
 	return m->data_len >= want;
 }
 
-uint16_t rx_fix(struct rte_mbuf **pkts, uint16_t n, uint64_t keep)
+uint16_t port_rx_fix(struct rte_mbuf **pkts, uint16_t n, uint64_t keep)
 {
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 
-		m->ol_flags = rx_clean_flags(m->ol_flags, keep);
-		if (unlikely(!rx_head_contiguous(m) && !rx_pull_head(m)))
+		m->ol_flags = port_clean_flags(m->ol_flags, keep);
+		if (unlikely(!port_head_contiguous(m) && !port_pull_head(m)))
 			rte_pktmbuf_free(m);
 		else
 			pkts[kept++] = m;
