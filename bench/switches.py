@@ -7,6 +7,7 @@ All that knows a switch's command line or control interface is in this file.
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -312,13 +313,13 @@ class Weft(Switch):
     name = "weft"
 
     def launch(self, case):
-        socket = self.place.path("weft.sock")
+        control = self.place.path("weft.sock")
         daemon = self.spawn([self.program("weftd"), "--no-store",
-                             "--socket", socket, "--workers", "1", "--poll",
+                             "--socket", control, "--workers", "1", "--poll",
                              "--worker-cpus", str(self.place.core),
                              "--control-cpu", str(self.place.control_core),
                              "--flow-entries", str(case.entries)], env=self.environment())
-        self.await_child(daemon, lambda: os.path.exists(socket))
+        self.await_child(daemon, lambda: os.path.exists(control))
         self.pid = daemon.pid
         self.apply(self.configuration(case))
 
@@ -337,27 +338,29 @@ class Weft(Switch):
                 "source_ports": str(sport), "destination_ports": str(dport)}
 
     def apply(self, objects):
-        with open(self.place.path("weft.json"), "w") as f:
-            json.dump(objects, f)
-        self.cli("apply", f.name)
+        self.request("apply", document=objects)
 
-    def cli(self, *command):
-        return run(self.program("weft"), "--socket", self.place.path("weft.sock"), *command)
+    def request(self, method, **params):
+        """One JSON-RPC request to the control socket; returns the result."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(60)
+            connection.connect(self.place.path("weft.sock"))
+            message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            connection.sendall(json.dumps(message).encode() + b"\n")
+            answer = json.loads(connection.makefile().readline())
+        if "error" in answer:
+            raise BenchError("weftd: " + answer["error"]["message"])
+        return answer["result"]
 
-    def counter(self, name):
-        """The sum of a counter over all objects that have it."""
-        def total(value):
-            if isinstance(value, dict):
-                return sum(v if k == name and isinstance(v, int) else total(v)
-                           for k, v in value.items())
-            return sum(map(total, value)) if isinstance(value, list) else 0
-        return total(json.loads(self.cli("--json", "counters")))
+    def worker(self, counter):
+        """The sum of a figure over all workers."""
+        return sum(row[counter] for row in self.request("get", type="worker"))
 
     def misses(self):
-        return self.counter("flow_misses")
+        return self.worker("misses")
 
     def flows(self):
-        return self.counter("flows")
+        return self.worker("flows")
 
     def footprint(self):
         return {"flows": self.flows(), "memory_bytes": memory_bytes(self.pid)}
