@@ -97,10 +97,10 @@ def claim_cpu(control_core):
     """
     os.setsid()
     os.sched_setaffinity(0, {control_core})
-    os.setpriority(os.PRIO_PROCESS, 0, -10)
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
     if os.path.exists("/proc/self/autogroup"):
         with open("/proc/self/autogroup", "w") as f:
-            f.write("-10")
+            f.write("-20")
 
 
 def parse_arguments():
