@@ -13,7 +13,7 @@
 #define DEFAULT_COUNTERS "/dev/shm/weft-gen"
 
 static const char usage[] =
-	"weft-bench stat [-i MS] [-n SAMPLES] [-j] [-v] [FILE]  what a frame costs right now\n"
+	"weft-bench stat [-i MS] [-n SAMPLES] [-a] [-j] [-v] [FILE]  what a frame costs right now\n"
 	"weft-bench release [FILE [LIMIT_MS]]  sends the flows that hold=N held back\n"
 	"weft-bench frames \"PORT:word=value,…\" FILE [N]  the first N frames as a capture file\n";
 
@@ -25,14 +25,17 @@ static int fail(const struct err *err)
 
 static int run_stat(int argc, char **argv)
 {
-	struct bench_stat_cfg cfg = { DEFAULT_COUNTERS, 250, 8, false, false };
+	struct bench_stat_cfg cfg = { .path = DEFAULT_COUNTERS,
+				      .interval_ms = 250,
+				      .n_samples = 8 };
 	struct err err;
 	int option;
 
-	while ((option = getopt(argc, argv, "i:n:jv")) != -1) {
+	while ((option = getopt(argc, argv, "i:n:ajv")) != -1) {
 		switch (option) {
 		case 'i': cfg.interval_ms = (uint32_t)atoi(optarg); break;
 		case 'n': cfg.n_samples = (uint32_t)atoi(optarg); break;
+		case 'a': cfg.accept_all = true; break;
 		case 'j': cfg.json = true; break;
 		case 'v': cfg.verbose = true; break;
 		default: fputs(usage, stderr); return 2;

@@ -36,8 +36,8 @@ def middle(kept, key):
 def cost_row(case, switch, kept):
     row = {"case": case.name, "title": case.title, "switch": switch, "metric": "cost",
            "reps": len(kept)}
-    for key in ("mpps", "cycles", "generator", "sink", "switch", "on_cpu"):
-        row["switch_cycles" if key == "switch" else key] = round(middle(kept, key), 3)
+    for key in ("mpps", "cycles", "generator", "sink", "switch", "on_cpu", "loss"):
+        row["switch_cycles" if key == "switch" else key] = round(middle(kept, key), 5)
     row["switch_min"] = min(f["switch"] for f in kept)
     row["switch_max"] = max(f["switch"] for f in kept)
     row["rejected"] = sum(f["rejected"] for f in kept)
@@ -132,6 +132,16 @@ def summarise(results, wanted):
     return [row for row in rows if row] + derived_rows(results)
 
 
+def remarks(row):
+    """What makes a line doubtful."""
+    found = []
+    if row["loss"] > 0.001:
+        found.append("%.1f %% of the frames lost" % (100 * row["loss"]))
+    if row["rejected"]:
+        found.append("%d samples rejected" % row["rejected"])
+    return "  " + ", ".join(found) if found else ""
+
+
 def verdict(row):
     if "met" not in row:
         return ""
@@ -156,7 +166,7 @@ def print_table(rows):
             print("%-11s %-17s %8.2f %8.1f   %6.1f   %5.1f   %8.1f  [%.1f … %.1f]%s" % (
                 row["case"], row["switch"], row["mpps"], row["cycles"], row["generator"],
                 row["sink"], row["switch_cycles"], row["switch_min"], row["switch_max"],
-                "  %d samples rejected" % row["rejected"] if row["rejected"] else ""))
+                remarks(row)))
     print()
     for row in rows:
         if row["metric"] == "error":

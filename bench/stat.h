@@ -11,6 +11,7 @@ struct bench_stat_cfg {
 	const char *path;     // counters' file
 	uint32_t interval_ms; // length of a sample, 10…60000
 	uint32_t n_samples;   // accepted samples wanted, 1…BENCH_MAX_SAMPLES
+	bool accept_all;      // reject no sample
 	bool json;            // one JSON object instead of a sentence
 	bool verbose;         // each sample on stderr
 };

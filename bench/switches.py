@@ -94,7 +94,7 @@ class Switch:
 
     def watch(self, samples, interval_ms):
         """Starts a measurement in the background; the result, when called, gives all rates."""
-        child = subprocess.Popen([self.program("weft-bench"), "stat", "-v", "-n", str(samples),
+        child = subprocess.Popen([self.program("weft-bench"), "stat", "-a", "-v", "-n", str(samples),
                                   "-i", str(interval_ms), self.place.path("counters")],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         return lambda: [float(line.split()[0]) for line in child.communicate(timeout=60)[1]
