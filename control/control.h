@@ -8,8 +8,8 @@
 //
 // What a daemon does with it:
 //	loop_create → helper_create → server_create → control_create (loads, prepares, publishes the
-//	stored state) → server_method_add… → server_listen → loop_run → server_destroy →
-//	control_destroy → helper_destroy → loop_destroy
+//	stored state) → server_method_add… → server_listen → loop_run → helper_destroy (ends what is
+//	on its way to the disk) → server_destroy → control_destroy → loop_destroy
 #pragma once
 
 #include <stdbool.h>
@@ -28,6 +28,7 @@ struct control;
 // What the daemon does with a new desired state. All on the control thread.
 struct control_hooks {
 	// Makes ready for the step from → to everything that can fail, and leaves it in *plan.
+	// The first step of all is from NULL to the singletons with their defaults.
 	// Returns 0, or -errno with a sentence: then nothing has changed and no other call follows.
 	int (*prepare)(void *ctx, const struct model *from, const struct model *to, void **plan,
 		       struct err *err);
@@ -58,9 +59,8 @@ struct control_cfg {
 // -errno with a sentence (state directory unusable, memory short).
 int control_create(const struct control_cfg *cfg, struct control **out, struct err *err);
 
-// Waits for nothing: the loop has stopped, requests under way are not answered, but what was
-// handed to the disk is published by helper_destroy's rules: call it before helper_destroy.
-// Does not undo the state: the daemon has its own order of closing things.
+// After helper_destroy and server_destroy. Drops the model and closes the store; does not undo the
+// state: the daemon closes its own things in its own order. NULL is fine.
 void control_destroy(struct control *control);
 
 // The published state. Valid until the next publish; model_get to keep it.

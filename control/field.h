@@ -80,7 +80,7 @@ int field_default(const struct field *f, void *at);
 json_t *field_encode(const struct field *f, const void *at);
 
 bool field_given(const struct field *f, const void *at); // bool and enum always are
-bool field_equal(const struct field *f, const void *a, const void *b);
+int field_compare(const struct field *f, const void *a, const void *b); // <0, 0, >0: some order
 int field_copy(const struct field *f, void *to, const void *from); // 0 or -ENOMEM
 void field_free(const struct field *f, void *at); // frees what the member owns
 

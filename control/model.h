@@ -21,6 +21,8 @@ struct model *model_create(const struct object_types *types);
 const struct model *model_get(const struct model *model);
 void model_put(const struct model *model); // NULL is fine
 
+const struct object_types *model_types(const struct model *model);
+
 // The object of that name, or NULL. Valid while the model is.
 const struct object *model_find(const struct model *model, const struct object_type *type,
 				const char *name);
@@ -29,28 +31,17 @@ const struct object *model_find(const struct model *model, const struct object_t
 size_t model_list(const struct model *model, const struct object_type *type,
 		  const struct object *const **objs);
 
-enum edit_op {
-	EDIT_ADD,    // must not exist
-	EDIT_SET,    // must exist; fields that are not named stay
-	EDIT_PUT,    // added, or made equal to `fields`: those not named go to their defaults
-		     // (GENERATED ones stay)
-	EDIT_DELETE, // must exist
+// Changes that are made together. Order does not matter; two edits of one object are an error.
+struct edits {
+	struct edit *list; // sorted in place by model_edit
+	size_t n;
 };
 
-// One change. All pointers belong to the caller.
-struct edit {
-	enum edit_op op;
-	const struct object_type *type;
-	const char *name;
-	const json_t *fields; // not for EDIT_DELETE
-};
-
-// Applies edits[n] to `from`: decodes, generates, and checks references, uniqueness and the types'
-// check hooks. Order does not matter; two edits of one object are an error. Sorts edits[] in
-// place. Returns the number of objects that differ (0: *to is another reference to `from`) or
-// -errno with a sentence. `ctx` goes to the hooks. control.
-int model_edit(const struct model *from, struct edit *edits, size_t n, void *ctx,
-	       const struct model **to, struct refusal *r);
+// Applies edits to `from`: decodes, generates, and checks references, uniqueness and the types'
+// check hooks. Returns the number of objects that differ (0: *to is another reference to `from`)
+// or -errno with a sentence. `ctx` goes to the hooks. control.
+int model_edit(const struct model *from, struct edits *edits, void *ctx, const struct model **to,
+	       struct refusal *r);
 
 // Walks the differences of one type, by name: after model_diff_next returned true, exactly
 // (before, after) is (NULL, x): added; (x, NULL): removed; (x, y): changed. No clean-up.

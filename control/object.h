@@ -66,11 +66,27 @@ struct object_types {
 const struct object_type *object_type_find(const struct object_types *types, const char *name,
 					   struct refusal *r);
 
-// Makes an object called `name` from `base` (NULL: from the defaults) with `fields` (JSON object,
-// may be NULL) laid over. READ_ONLY fields and names unknown are errors that say so. Returns 0
-// and *out with one reference, or -errno with a sentence. Any thread.
-int object_create(const struct object_type *type, const char *name, const struct object *base,
-		  const json_t *fields, struct object **out, struct refusal *r);
+enum edit_op {
+	EDIT_ADD,    // must not exist
+	EDIT_SET,    // must exist; fields that are not named stay
+	EDIT_PUT,    // added, or made equal to `fields`: those not named go to their defaults
+		     // (GENERATED ones stay)
+	EDIT_DELETE, // must exist
+};
+
+// One change. All pointers belong to the caller.
+struct edit {
+	enum edit_op op;
+	const struct object_type *type;
+	const char *name;
+	const json_t *fields; // JSON object, may be NULL; not for EDIT_DELETE
+};
+
+// Makes the object that an edit (not EDIT_DELETE) leads to, `old` (NULL: none) being there now.
+// READ_ONLY fields and names unknown are errors that say so. Returns 0 and *out with one
+// reference, or -errno with a sentence. Any thread.
+int object_create(const struct edit *edit, const struct object *old, struct object **out,
+		  struct refusal *r);
 
 const struct object *object_get(const struct object *obj); // takes a reference; any thread
 void object_put(const struct object *obj); // gives it back, the last one frees; NULL is fine

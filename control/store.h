@@ -35,5 +35,7 @@ int store_compact(struct store *store, const json_t *state, struct err *err);
 // The journal is over 1 MiB and over four times the snapshot. Any thread while no job runs.
 bool store_wants_compaction(const struct store *store);
 
-// Lays `patch` over `doc`: what loading does with one group. Returns 0 or -EINVAL, -ENOMEM.
-int store_patch(json_t *doc, const json_t *patch);
+// Lays the groups of a journal, buf[size], over *doc, as far as they follow on *seq, which moves on
+// with them; groups up to *seq are skipped. Returns the offset behind the last good one: `size`
+// if all is well. -ENOMEM is the only failure. Pure, any thread.
+long store_replay(const void *buf, size_t size, uint64_t *seq, json_t *doc);

@@ -46,7 +46,7 @@ static int init(const struct options *opt, unsigned int mib, bool huge)
 	char *argv[] = { "weftd", "--in-memory", "--no-telemetry", "--iova-mode=va",
 			 // An allow list with an address that no device has: none is probed
 			 // unless a port names it.
-			 "-a", "ffff:ff:1f.7", "--log-level=warning", "--lcores", lcores,
+			 "-a", "ffff:ff:1f.7", "--log-level=error", "--lcores", lcores,
 			 "-m", memory, "--no-huge", NULL };
 	int argc = ARRAY_SIZE(argv) - 1 - (huge ? 1 : 0);
 

@@ -102,7 +102,7 @@ static int cpu_list(struct options *opt, const char *text, struct err *err)
 
 static int set_number(struct options *opt, int which, const char *text, struct err *err)
 {
-	unsigned long v;
+	unsigned long v = 0;
 	int ret;
 
 	switch (which) {

@@ -26,8 +26,13 @@ static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, 
 		return PARSE_SHORT;
 	type = load_u16(p + 12);
 	// 0x8100 read as a little-endian number, and lengths below 0x0600.
-	if (unlikely(type == 0x0081 || (type & 0xff) < 6))
-		return parse_l2_unusual(p, len, port, key);
+	if (unlikely(type == 0x0081 || (type & 0xff) < 6)) {
+		struct key unusual; // so that *key's address goes nowhere: it stays in registers
+		enum parse_result result = parse_l2_unusual(p, len, port, &unusual);
+
+		*key = unusual;
+		return result;
+	}
 	key->w[0] = load_u64(p);
 	key->w[1] = load_u32(p + 8) | (uint64_t)type << 48;
 	key->w[2] = port;

@@ -51,7 +51,7 @@ struct cache {
 	struct learn_queue *learn;
 	struct {
 		struct token_bucket miss, storm;
-	} ports[PORT_MAX];
+	} ports[PORT_SLOTS];
 	uint32_t tick;         // now, in units of 2^TICK_SHIFT TSC cycles
 	uint64_t now_tsc;
 	uint64_t swept_tsc;    // when the clock hands last moved

@@ -63,7 +63,8 @@ static inline uint32_t flow_bytes(uint32_t stride) { return stride + 2 * sizeof(
 
 static ALWAYS_INLINE uint32_t flow_hash(const struct flow_table *t, const struct key *k)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)k->w);
+	// From two registers: a wide load of a key just written by narrow stores would stall.
+	__m128i v = _mm_set_epi64x((long long)k->w[1], (long long)k->w[0]);
 
 	v = _mm_aesenc_si128(_mm_xor_si128(v, t->seed[0]), t->seed[1]);
 	v = _mm_aesenc_si128(_mm_xor_si128(v, _mm_cvtsi64_si128((long long)k->w[2])), t->seed[2]);

@@ -61,25 +61,29 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 	struct port_counters *counters = worker_counters(b->out, port);
 	const struct flow_table *t = &c->tables[LEVEL1];
 	uint64_t bytes = 0;
+	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < AHEAD && i < n; i++)
 		__builtin_prefetch(rte_pktmbuf_mtod(pkts[i], void *));
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		enum parse_result r;
+		struct key key;
 
 		if (i + AHEAD < n)
 			__builtin_prefetch(rte_pktmbuf_mtod(pkts[i + AHEAD], void *));
 		bytes += m->pkt_len;
-		r = parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, port, &b->keys[b->n]);
+		r = parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, port, &key);
 		if (unlikely(r != PARSE_OK)) {
 			worker_drop(b->out, port, DROP_RX, parse_error(r), m);
 			continue;
 		}
-		b->hashes[b->n] = flow_hash(t, &b->keys[b->n]);
-		flow_prefetch_bucket(t, b->hashes[b->n]);
-		b->pkts[b->n++] = m;
+		b->keys[kept] = key;
+		b->hashes[kept] = flow_hash(t, &key);
+		flow_prefetch_bucket(t, b->hashes[kept]);
+		b->pkts[kept++] = m;
 	}
+	b->n = kept;
 	counters->rx_packets += n;
 	counters->rx_bytes += bytes;
 }

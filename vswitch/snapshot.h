@@ -48,5 +48,5 @@ struct snapshot {
 	uint32_t version;
 	uint32_t n_domains;                   // fids are below this
 	const struct sw_domain *const *domains; // by fid; NULL: no such domain
-	const struct sw_port *ports[PORT_MAX]; // by index; NULL: no such port
+	const struct sw_port *ports[PORT_SLOTS]; // by index; NULL: no such port
 };
