@@ -69,11 +69,12 @@ def setup_row(case, switch, kept):
 
 
 def resolve_rows(case, switch, kept):
-    common = {"case": case.name, "title": case.title, "switch": switch, "reps": len(kept)}
-    return [dict(common, metric="steady rate", value=middle(kept, "mpps"), unit="Mpps"),
-            dict(common, metric="lowest rate in 20 ms", value=middle(kept, "resolve_mpps"),
-                 unit="Mpps"),
-            dict(common, metric="time below 90 %", value=middle(kept, "resolve_ms"), unit="ms")]
+    def row(metric, title, key, unit):
+        return {"case": case.name, "title": case.title + title, "switch": switch, "metric": metric,
+                "value": middle(kept, key), "unit": unit, "reps": len(kept)}
+    return [row("steady", ": rate before", "mpps", "Mpps"),
+            row("lowest", ": lowest rate in 20 ms", "resolve_mpps", "Mpps"),
+            row("low_ms", ": time below 90 %", "resolve_ms", "ms")]
 
 
 def derived_rows(results):
@@ -172,12 +173,9 @@ def print_table(rows):
         if row["metric"] == "error":
             print("%-11s %-17s failed: %s" % (row["case"], row["switch"], row["error"]))
         elif row["metric"] != "cost":
-            what = row["title"]
-            if row["metric"] not in ("ratio", "setups", "memory", "share", "judge"):
-                what += ", " + row["metric"]
-            print("%-11s %-8s %-52s %9s %-26s %s" % (
-                row["case"], row.get("switch", "weft"), what, number(row["value"]), row["unit"],
-                verdict(row)))
+            print("%-11s %-17s %-48s %9s %-26s %s" % (
+                row["case"], row.get("switch", "weft"), row["title"], number(row["value"]),
+                row["unit"], verdict(row)))
 
 
 def emit(rows, args):
