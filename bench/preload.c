@@ -214,7 +214,7 @@ static int configure(void)
 		return 0;
 	for (; text && *text; text = strchr(text, ';'), text = text ? text + 1 : NULL) {
 		int ret = n_ports == BENCH_MAX_PORTS
-				  ? err_set(&err, E2BIG, "more than %u ports", BENCH_MAX_PORTS)
+				  ? err_set(&err, E2BIG, "more than %d ports", BENCH_MAX_PORTS)
 				  : bench_spec_parse(text, &spec, &err);
 
 		if (!ret)
@@ -312,7 +312,7 @@ static int attach(uint16_t port_id)
 	if (ret)
 		return ret;
 	if (info.nb_rx_queues > BENCH_MAX_QUEUES || info.nb_tx_queues > BENCH_MAX_QUEUES) {
-		fprintf(stderr, "weftgen: %s: more than %u queues\n", p->stream.spec.port,
+		fprintf(stderr, "weftgen: %s: more than %d queues\n", p->stream.spec.port,
 			BENCH_MAX_QUEUES);
 		return -EINVAL;
 	}

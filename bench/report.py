@@ -157,17 +157,22 @@ def number(value):
     return "%.3g" % value
 
 
-def print_table(rows):
+def print_costs(rows):
     print("\nCycles are TSC cycles for each frame sent, on one core; [lowest … highest] over the "
           "repetitions.\n")
     print("%-11s %-17s %8s %8s = %6s + %5s + %8s  %s" % (
         "case", "switch", "Mpps", "cycles", "source", "sink", "switch", "[spread]"))
     for row in rows:
-        if row["metric"] == "cost":
-            print("%-11s %-17s %8.2f %8.1f   %6.1f   %5.1f   %8.1f  [%.1f … %.1f]%s" % (
-                row["case"], row["switch"], row["mpps"], row["cycles"], row["generator"],
-                row["sink"], row["switch_cycles"], row["switch_min"], row["switch_max"],
-                remarks(row)))
+        print("%-11s %-17s %8.2f %8.1f   %6.1f   %5.1f   %8.1f  [%.1f … %.1f]%s" % (
+            row["case"], row["switch"], row["mpps"], row["cycles"], row["generator"],
+            row["sink"], row["switch_cycles"], row["switch_min"], row["switch_max"],
+            remarks(row)))
+
+
+def print_table(rows):
+    costs = [row for row in rows if row["metric"] == "cost"]
+    if costs:
+        print_costs(costs)
     print()
     for row in rows:
         if row["metric"] == "error":
