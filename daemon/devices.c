@@ -82,7 +82,7 @@ static void add_counters(struct port_counters *sum, const struct port_counters *
 
 	for (size_t i = 0; i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL;
 	     i++)
-		to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+		to[i] += counter_get(&from[i]);
 }
 
 static void sum_workers(const struct device *p, struct port_counters *sum)
