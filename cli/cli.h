@@ -48,13 +48,14 @@ struct command {
 extern const struct command commands[]; // ended by one without name
 
 // main.c
-[[noreturn]] void usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void usage_error(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 // rpc.c: calls a method and waits; takes over params (NULL: none). The caller owns the result. An
 // error ends the program.
 json_t *rpc_call(struct cli *cli, const char *method, json_t *params);
 json_t *rpc_try(struct cli *cli, const char *method, json_t *params); // NULL instead
 json_t *rpc_next(struct cli *cli); // the next message, whatever it is; waits
+void rpc_close(struct cli *cli);
 
 // types.c: what describe says.
 json_t *type_describe(struct cli *cli, const char *type); // the caller owns it

@@ -282,10 +282,23 @@ static void parse_command_line(struct cli *cli, char **argv)
 	}
 }
 
+static int run(struct cli *cli, const struct command *c)
+{
+	int n = cli->n_args - 1;
+
+	if (cli->help)
+		return command_help(cli, c);
+	if (cli->options & ~c->options)
+		usage_error("weft %s %s takes no such option", c->name, c->arguments);
+	if (n < c->min_args || (c->max_args >= 0 && n > c->max_args))
+		usage_error("usage: weft %s %s", c->name, c->arguments);
+	return c->run(cli);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = { .fd = -1, .socket = getenv("WEFT_SOCKET") };
-	const struct command *c;
+	int code;
 
 	signal(SIGPIPE, SIG_DFL);
 	if (!cli.socket || !*cli.socket)
@@ -297,12 +310,7 @@ int main(int argc, char **argv)
 		print_help();
 		return EXIT_OK;
 	}
-	c = find_command(cli.args[0]);
-	if (cli.help)
-		return command_help(&cli, c);
-	if (cli.options & ~c->options)
-		usage_error("weft %s %s takes no such option", c->name, c->arguments);
-	if (cli.n_args - 1 < c->min_args || (c->max_args >= 0 && cli.n_args - 1 > c->max_args))
-		usage_error("usage: weft %s %s", c->name, c->arguments);
-	return c->run(&cli);
+	code = run(&cli, find_command(cli.args[0]));
+	rpc_close(&cli);
+	return code;
 }

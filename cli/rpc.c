@@ -11,7 +11,7 @@
 
 #include "cli/cli.h"
 
-[[noreturn]] static void not_permitted(const char *path)
+static void __attribute__((noreturn)) not_permitted(const char *path)
 {
 	struct stat st;
 	struct group *group = stat(path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
@@ -27,7 +27,7 @@
 	exit(EXIT_NO_DAEMON);
 }
 
-[[noreturn]] static void no_daemon(const char *path, int error)
+static void __attribute__((noreturn)) no_daemon(const char *path, int error)
 {
 	if (error == EACCES || error == EPERM)
 		not_permitted(path);
@@ -146,4 +146,11 @@ json_t *rpc_call(struct cli *cli, const char *method, json_t *params)
 	}
 	json_decref(answer);
 	return result;
+}
+
+void rpc_close(struct cli *cli)
+{
+	wire_in_fini(&cli->in);
+	if (cli->fd >= 0)
+		close(cli->fd);
 }

@@ -56,24 +56,37 @@ static void print_objects(const json_t *type, const json_t *objects)
 	table_print(&table, stdout);
 }
 
-// One object: a line for every field, with its unit; nested ones a line for every entry.
+static const char *unit_of(const json_t *type, const char *name)
+{
+	json_t *field;
+	size_t i;
+
+	json_array_foreach(type_fields(type), i, field)
+		if (strcmp(text_of(field, "name"), name) == 0)
+			return text_of(field, "unit");
+	return "";
+}
+
+// One object: a line for every field.
 static void print_object(const json_t *type, const json_t *obj)
 {
 	struct table table;
-	const char *key;
-	json_t *v, *field;
-	size_t i;
+	const char *name;
+	json_t *v;
 
 	table_init(&table);
 	table_cell(&table, true, "FIELD");
 	table_cell(&table, false, "VALUE");
-	table_cell(&table, false, "UNIT");
-	json_object_foreach((json_t *)obj, key, v) {
-		table_cell(&table, true, key);
-		value_cell(&table, false, v);
-		json_array_foreach(type_fields(type), i, field)
-			if (strcmp(text_of(field, "name"), key) == 0)
-				table_cell(&table, false, text_of(field, "unit"));
+	json_object_foreach((json_t *)obj, name, v) {
+		const char *unit = unit_of(type, name);
+		char *text = cell_text(v), *line;
+
+		if (asprintf(&line, "%s%s%s", text, *unit ? " " : "", unit) < 0)
+			abort();
+		table_cell(&table, true, name);
+		table_cell(&table, false, line);
+		free(text);
+		free(line);
 	}
 	table_print(&table, stdout);
 }
@@ -128,30 +141,38 @@ int command_show(struct cli *cli)
 	return EXIT_OK;
 }
 
-// For scripts: FIELD=VALUE lines, or the bare value of one field.
-int command_get(struct cli *cli)
+// FIELD=VALUE lines, or the bare value of one field.
+static void print_values(const json_t *obj, const char *only)
 {
-	json_t *obj = rpc_call(cli, "get", target_of(cli)), *v;
-	const char *only = cli->n_args > 3 ? cli->args[3] : NULL, *key;
+	const char *key;
+	json_t *v;
 
-	if (cli->json) {
-		print_json(only ? json_object_get(obj, only) : obj);
-		return EXIT_OK;
-	}
-	json_object_foreach(obj, key, v) {
-		char *text = cell_text(v);
+	json_object_foreach((json_t *)obj, key, v) {
+		char *text;
 
-		if (!only)
-			printf("%s=%s\n", key, text);
-		else if (strcmp(only, key) == 0)
-			puts(text);
+		if (only && strcmp(only, key) != 0)
+			continue;
+		text = cell_text(v);
+		printf("%s%s%s\n", only ? "" : key, only ? "" : "=", text ? text : "");
 		free(text);
 	}
-	if (!only || json_object_get(obj, only))
-		return EXIT_OK;
-	fprintf(stderr, "weft: %s '%s' has no field '%s' that is given\n", cli->args[1],
-		cli->args[2], only);
-	return EXIT_REFUSED;
+}
+
+int command_get(struct cli *cli)
+{
+	json_t *obj = rpc_call(cli, "get", target_of(cli));
+	const char *only = cli->n_args > 3 ? cli->args[3] : NULL;
+	bool found = !only || json_object_get(obj, only);
+
+	if (!found)
+		fprintf(stderr, "weft: %s '%s' has no field '%s' that is given\n", cli->args[1],
+			cli->args[2], only);
+	else if (cli->json)
+		print_json(only ? json_object_get(obj, only) : obj);
+	else
+		print_values(obj, only);
+	json_decref(obj);
+	return found ? EXIT_OK : EXIT_REFUSED;
 }
 
 // One number, unless it is a zero that nobody asked for.
