@@ -12,9 +12,7 @@ struct err {
 
 // Writes the sentence into *e (which may be NULL) and returns -error.
 // error: a positive errno. Any thread; *e belongs to the caller.
-int err_set(struct err *e, int error, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+int err_set(struct err *e, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 // Puts "prefix: " before what *e already says. Returns `ret` unchanged, for use in a return.
-int err_prefix(struct err *e, int ret, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+int err_prefix(struct err *e, int ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

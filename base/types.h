@@ -5,6 +5,7 @@
 // sparse (`__bitwise`), and costs nothing otherwise. Called from everywhere, calls nothing.
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: a case is traffic, a policy, the switches that meet it, and the bar for ours.
+
+Bars are ratios of switch cycles a frame to Open vSwitch's, unless the case says otherwise.
+"""
+from dataclasses import dataclass
+
+from switches import Ovs, Testpmd, TestpmdIo, Weft
+
+MILLION = 1 << 20  # flows of a direction where a case says "1 M"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    words: str                        # of the streams, both directions (docs/bench.md)
+    switches: tuple = (Weft, Ovs)
+    size: int = 64                    # bytes of a frame without FCS
+    five_tuple: bool = False          # a rule that reads all five fields, on both ports
+    entries: int = 1 << 17            # cache entries that ours is given
+    bar: float = None                 # highest ratio to Open vSwitch
+    settle_s: int = 20                # for the caches to fill, at most
+    kind: str = "cost"                # cost, setup or resolve: the methods of Runner
+
+    @property
+    def traffic(self):
+        return "size=%d,%s" % (self.size, self.words)
+
+
+PAIRS = "macs=1000,order=rand"
+EVERYONE = (Weft, Ovs, Testpmd)
+
+CASES = (
+    Case("ceiling", "no look-up at all, 64 B", "flows=1000," + PAIRS, (TestpmdIo, Testpmd)),
+    Case("l2-1k", "L2, 1 k flows, 1000 MAC pairs", "flows=1000," + PAIRS, EVERYONE, bar=0.35),
+    Case("l2-10k", "L2, 10 k flows, 1000 MAC pairs", "flows=10000," + PAIRS, bar=0.20),
+    Case("l2-1m", "L2, 1 M flows, 1000 MAC pairs", "flows=%d,%s" % (MILLION, PAIRS), bar=0.20),
+    Case("mac-10k", "L2, 10 k MAC pairs", "flows=10000,macs=10000,order=rand", bar=0.18),
+    Case("tuple-10k", "5-tuple rule, 10 k cache entries", "flows=5000," + PAIRS, five_tuple=True),
+    Case("tuple-1m", "5-tuple rule, 1 M cache entries", "flows=%d,%s" % (MILLION // 2, PAIRS),
+         five_tuple=True, entries=MILLION * 9 // 8, bar=0.35, settle_s=120),
+    Case("resolve-1m", "1 M stale entries",
+         "flows=%d,%s" % (MILLION // 2, PAIRS), (Weft,), five_tuple=True,
+         entries=MILLION * 9 // 8, settle_s=60, kind="resolve"),
+    Case("setup", "flow set-ups, L2, 2 M new MAC pairs",
+         "flows=1000000,macs=1000,mix=1,order=seq,hold=1000", entries=MILLION * 9 // 4,
+         kind="setup"),
+    Case("l2-1514", "L2, 1 k flows, 1514 B", "flows=1000," + PAIRS, EVERYONE, size=1514),
+    Case("l2-9000", "L2, 1 k flows, 9000 B", "flows=1000," + PAIRS, EVERYONE, size=9000),
+)
+
+# Cases that ./run-bench judge repeats with the other generator.
+JUDGED = ("l2-1k", "l2-10k", "tuple-10k")
+
+# Bars that are not ratios to Open vSwitch.
+MIN_SETUPS = 1e6            # new flows a second and core
+MAX_FLOW_BYTES = 128        # memory of a cached flow
+MIN_SHARE_AT_1M = 0.5       # of our own rate at 10 k entries
+JUDGE_NOISE = 0.10          # two generators may differ by this much

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The running daemon: what main.c's modules make, in the order in which they make it. control.
+#pragma once
+
+#include "control/control.h"
+#include "daemon/devices.h"
+#include "daemon/options.h"
+#include "daemon/wishes.h"
+#include "vswitch/vswitch.h"
+
+struct daemon {
+	struct options opt;
+	struct port_pools pools;
+	struct rcu *rcu;
+	struct loop *loop;
+	struct helper *helper;
+	struct server *server;
+	int learn_fd; // eventfd, rung by workers
+	struct vswitch *vswitch;
+	struct pipeline *pipelines[WORKER_MAX];
+	struct worker *workers[WORKER_MAX]; // [opt.n_workers]
+	struct devices *devices;
+	struct control *control;
+	struct numbers numbers; // of the configuration in force
+	int signal_fd, tick_timer, second_timer;
+	bool stopping;
+};
+
+// config.c: the hooks by which the daemon follows the desired state.
+extern const struct control_hooks config_hooks; // ctx to be filled in
+
+// show.c: live object types, counters, and methods of the daemon's own.
+extern const struct object_type worker_type, fdb_type, flow_type;
+json_t *show_counters(void *ctx, const char *type, const char *name);
+int show_methods_add(struct daemon *d);

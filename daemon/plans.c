@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/plans.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void plan_place(struct plan_port *p, struct plan_port *const *ports, unsigned int n,
+		unsigned int n_workers)
+{
+	unsigned int load[WORKER_MAX] = { 0 };
+
+	for (unsigned int i = 0; i < n; i++)
+		for (uint16_t q = 0; q < ports[i]->dev->n_queues; q++)
+			load[ports[i]->owner[q]]++;
+	for (uint16_t q = 0; q < p->dev->n_queues; q++) {
+		unsigned int best = 0;
+
+		for (unsigned int w = 1; w < n_workers; w++)
+			if (load[w] < load[best])
+				best = w;
+		p->owner[q] = (uint8_t)best;
+		load[best]++;
+	}
+}
+
+static uint16_t count_queues(unsigned int worker, struct plan_port *const *ports, unsigned int n)
+{
+	uint16_t count = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		for (uint16_t q = 0; q < ports[i]->dev->n_queues; q++)
+			count += ports[i]->owner[q] == worker;
+	return count;
+}
+
+static void add_queues(struct worker_plan *plan, unsigned int worker, const struct plan_port *p)
+{
+	for (uint16_t q = 0; q < p->dev->n_queues; q++)
+		if (p->owner[q] == worker)
+			plan->queues[plan->n_queues++] = (struct worker_queue){
+				.queue = p->dev->queues[q],
+				.port = p->port,
+				.doorbell = p->dev->ops->doorbell(p->dev->queues[q]) };
+}
+
+// How `worker` reaches the port: by a queue of its own, else by the owner of one.
+static int make_egress(struct egress *e, struct worker **workers, unsigned int worker,
+		       const struct plan_port *p)
+{
+	// Workers without a queue spread over those that have one.
+	uint16_t pick = (uint16_t)(worker % p->dev->n_queues);
+
+	e->dev = p->dev;
+	e->port = p->port;
+	e->counters = &p->counters[worker];
+	for (uint16_t q = 0; q < p->dev->n_queues; q++) {
+		if (p->owner[q] == worker) {
+			e->queue = p->dev->queues[q];
+			return 0;
+		}
+	}
+	e->owner = workers[p->owner[pick]];
+	e->owner_ring = worker_handover(e->owner, worker);
+	return e->owner_ring ? 0 : -ENOMEM;
+}
+
+// Plan, queue list and egresses are one allocation, retired as one.
+static struct worker_plan *make_plan(struct worker **workers, unsigned int worker,
+				     struct plan_port *const *ports, unsigned int n)
+{
+	size_t head = sizeof(struct worker_plan) +
+		      count_queues(worker, ports, n) * sizeof(struct worker_queue);
+	struct worker_plan *plan;
+	struct egress *egress;
+
+	head = (head + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+	plan = calloc(1, head + n * sizeof(struct egress));
+	if (!plan)
+		return NULL;
+	egress = (struct egress *)((char *)plan + head);
+	for (unsigned int i = 0; i < n; i++) {
+		add_queues(plan, worker, ports[i]);
+		plan->egress[ports[i]->port] = &egress[i];
+		if (make_egress(&egress[i], workers, worker, ports[i])) {
+			free(plan);
+			return NULL;
+		}
+	}
+	return plan;
+}
+
+int plan_publish(struct worker **workers, unsigned int n_workers, struct plan_port *const *ports,
+		 unsigned int n)
+{
+	for (unsigned int w = 0; w < n_workers; w++) {
+		struct worker_plan *plan = make_plan(workers, w, ports, n);
+
+		if (!plan)
+			return -ENOMEM;
+		worker_publish(workers[w], plan);
+	}
+	return 0;
+}

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the daemon lets people see beside configuration: workers, learnt addresses, cached flows,
+// counters, the conservation law. Reads workers' memory while they write it: every value is loaded
+// once and may be a batch old. control.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include <rte_cycles.h>
+
+#include "daemon/daemon.h"
+#include "vswitch/vswitch_ctl.h"
+
+#define MAX_ROWS 10000 // of one live list
+
+static uint64_t read_u64(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void set_uint(json_t *obj, const char *key, uint64_t value)
+{
+	json_object_set_new(obj, key, json_integer((json_int_t)value));
+}
+
+static void set_name(json_t *obj, const char *key, const char *name)
+{
+	json_object_set_new(obj, key, json_string(name ? name : "?"));
+}
+
+// --- workers -----------------------------------------------------------------------------------
+
+static const struct field worker_fields[] = {
+	FIELD_LIVE(cpu, FIELD_UINT, .help = "CPU that it is pinned to"),
+	FIELD_LIVE(busy_cycles, FIELD_UINT, .help = "TSC cycles in loops that moved frames"),
+	FIELD_LIVE(loops, FIELD_UINT, .help = "times round its queues"),
+	FIELD_LIVE(sleeps, FIELD_UINT, .help = "times it gave its core back"),
+	FIELD_LIVE(flows, FIELD_UINT, .help = "flows in its tables"),
+	FIELD_LIVE(flow_bytes, FIELD_UINT, .help = "memory that these flows take"),
+	FIELD_LIVE(misses, FIELD_UINT, .help = "flows set up since the start"),
+	FIELD_LIVE(stale, FIELD_UINT, .help = "flows resolved anew after a change"),
+	FIELD_LIVE(expired, FIELD_UINT, .help = "flows that went for want of frames"),
+	FIELD_LIVE(uncached, FIELD_UINT, .help = "frames decided one by one, the table being full"),
+};
+
+static json_t *worker_row(const struct daemon *d, unsigned int i)
+{
+	const struct worker_load *load = worker_load(d->workers[i]);
+	const struct cache *c = pipeline_cache(d->pipelines[i]);
+	uint64_t flows = 0, bytes = 0, misses = 0;
+	char name[16];
+	json_t *row = json_object();
+
+	snprintf(name, sizeof(name), "%u", i);
+	for (int level = 0; level < N_LEVELS; level++) {
+		flows += c->tables[level].n_used;
+		bytes += (uint64_t)c->tables[level].n_used * flow_bytes(c->tables[level].stride);
+		misses += read_u64(&c->stats.misses[level]);
+	}
+	set_name(row, "name", name);
+	set_uint(row, "cpu", (uint64_t)worker_cpu(d->workers[i]));
+	set_uint(row, "busy_cycles", read_u64(&load->busy_cycles));
+	set_uint(row, "loops", read_u64(&load->loops));
+	set_uint(row, "sleeps", read_u64(&load->sleeps));
+	set_uint(row, "flows", flows);
+	set_uint(row, "flow_bytes", bytes);
+	set_uint(row, "misses", misses);
+	set_uint(row, "stale", read_u64(&c->stats.stale));
+	set_uint(row, "expired", read_u64(&c->stats.expired));
+	set_uint(row, "uncached", read_u64(&c->stats.uncached));
+	return row;
+}
+
+static json_t *worker_list(void *ctx, const char *name)
+{
+	const struct daemon *d = ctx;
+	json_t *rows = json_array();
+
+	for (unsigned int i = 0; i < d->opt.n_workers; i++) {
+		char own[16];
+
+		snprintf(own, sizeof(own), "%u", i);
+		if (!name || strcmp(name, own) == 0)
+			json_array_append_new(rows, worker_row(d, i));
+	}
+	return rows;
+}
+
+const struct object_type worker_type = {
+	.name = "worker",
+	.plural = "workers",
+	.help = "a thread that moves frames",
+	OBJECT_FIELDS(worker_fields),
+	.list = worker_list,
+};
+
+// --- addresses ---------------------------------------------------------------------------------
+
+static const struct field fdb_fields[] = {
+	FIELD_LIVE(switch, FIELD_STRING, .help = "switch"),
+	FIELD_LIVE(vlan, FIELD_UINT, .help = "VLAN, 0: the untagged network"),
+	FIELD_LIVE(port, FIELD_STRING, .help = "port that it is behind"),
+	FIELD_LIVE(state, FIELD_STRING, .help = "static or learnt"),
+	FIELD_LIVE(age, FIELD_UINT, .unit = "s", .help = "since it was last seen"),
+};
+
+struct fdb_dump {
+	const struct daemon *d;
+	const char *name; // MAC wanted, or NULL
+	json_t *rows;
+};
+
+static bool fdb_row(const struct fdb_entry *e, void *arg)
+{
+	struct fdb_dump *dump = arg;
+	const struct numbers *numbers = &dump->d->numbers;
+	uint16_t switch_id, vid;
+	char mac[32];
+	json_t *row;
+
+	mac_print(e->mac, mac, sizeof(mac));
+	if ((dump->name && strcmp(dump->name, mac) != 0) ||
+	    !vswitch_domain(dump->d->vswitch, e->fid, &switch_id, &vid))
+		return true;
+	row = json_object();
+	set_name(row, "name", mac);
+	set_name(row, "switch", numbering_name(&numbers->switches, switch_id));
+	set_uint(row, "vlan", vid);
+	set_name(row, "port", numbering_name(&numbers->ports, e->port));
+	set_name(row, "state", e->state == FDB_STATIC ? "static" : "learnt");
+	set_uint(row, "age", e->age_s);
+	json_array_append_new(dump->rows, row);
+	return json_array_size(dump->rows) < MAX_ROWS;
+}
+
+static json_t *fdb_list(void *ctx, const char *name)
+{
+	struct fdb_dump dump = { ctx, name, json_array() };
+
+	fdb_each(vswitch_fdb(dump.d->vswitch), fdb_row, &dump);
+	return dump.rows;
+}
+
+const struct object_type fdb_type = {
+	.name = "fdb",
+	.plural = "fdb",
+	.help = "a MAC address and the port that it is behind",
+	OBJECT_FIELDS(fdb_fields),
+	.list = fdb_list,
+};
+
+// --- flows -------------------------------------------------------------------------------------
+
+static const struct field flow_fields[] = {
+	FIELD_LIVE(port, FIELD_STRING, .help = "port that the frames come from"),
+	FIELD_LIVE(level, FIELD_UINT, .help = "1: by Ethernet header; 2: also by the fields named"),
+	FIELD_LIVE(match, FIELD_STRING, .help = "what the frames have in common"),
+	FIELD_LIVE(action, FIELD_STRING, .help = "what happens to them, and why"),
+	FIELD_LIVE(packets, FIELD_UINT, .help = "frames so far"),
+	FIELD_LIVE(bytes, FIELD_UINT, .help = "bytes so far"),
+};
+
+static void l1_match(const struct flow *f, char *text, size_t size)
+{
+	struct packet p;
+	char src[32], dst[32];
+
+	packet_from_keys(&f->key, NULL, &p);
+	mac_print(p.src, src, sizeof(src));
+	mac_print(p.dst, dst, sizeof(dst));
+	snprintf(text, size, "%s > %s type %04x", src, dst, be16_to_cpu(p.ethertype));
+	if (p.tag)
+		snprintf(text + strlen(text), size - strlen(text), " vlan %u", p.tag & VID_MASK);
+}
+
+static void l2_match(const struct flow *f, const struct key6 *a, char *text, size_t size)
+{
+	uint8_t fields = (uint8_t)(f->key.w[2] >> 32);
+	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN];
+	const uint8_t *s = (const uint8_t *)(a ? a->w : f->key.w);
+	int family = a ? AF_INET6 : AF_INET;
+	uint16_t sport = __builtin_bswap16((uint16_t)f->key.w[1]);
+	uint16_t dport = __builtin_bswap16((uint16_t)(f->key.w[1] >> 16));
+
+	inet_ntop(family, s, src, sizeof(src));
+	inet_ntop(family, s + (a ? 16 : 4), dst, sizeof(dst));
+	if (!(fields & FIELD_SOURCE))
+		strcpy(src, "*");
+	if (!(fields & FIELD_DESTINATION))
+		strcpy(dst, "*");
+	snprintf(text, size, "%s:%u > %s:%u protocol %u", src, sport, dst, dport,
+		 (uint8_t)(f->key.w[1] >> 32));
+}
+
+static void flow_action(const struct daemon *d, const struct cache *c, const struct flow *f,
+			char *text, size_t size)
+{
+	struct program p = c->programs.programs[f->program % PROGRAM_MAX];
+	struct fdb_where where = fdb_word(fdb_words(vswitch_fdb(d->vswitch)), f->dest);
+	const char *to = numbering_name(&d->numbers.ports, where.port);
+	const char *rule = wishes_rule_name(&d->numbers, p.rule);
+
+	switch ((enum op)p.op) {
+	case OP_FORWARD:
+		snprintf(text, size, "to %s%s", to ? to : "nobody", where.tag ? " tagged" : "");
+		break;
+	case OP_FLOOD:
+		snprintf(text, size, "flood");
+		break;
+	case OP_LOOKUP:
+		snprintf(text, size, "look at 5-tuple fields %02x", p.fields);
+		break;
+	case OP_DROP:
+		snprintf(text, size, "drop %s%s%s", drop_names[p.reason % DROP_N_REASONS],
+			 rule ? " by rule " : "", rule ? rule : "");
+		break;
+	case OP_NONE:
+		snprintf(text, size, "-");
+	}
+}
+
+static json_t *flow_row(const struct daemon *d, unsigned int worker, int level, uint32_t index)
+{
+	const struct cache *c = pipeline_cache(d->pipelines[worker]);
+	const struct flow *live = flow_at(&c->tables[level], index);
+	struct flow f = *live; // a copy: the worker may change it under us
+	const struct key6 *a = level == LEVEL2_V6 ? &((const struct flow6 *)live)->addresses : NULL;
+	char name[32], text[256];
+	json_t *row;
+
+	if (!f.program)
+		return NULL;
+	row = json_object();
+	snprintf(name, sizeof(name), "%u.%d.%u", worker, level + 1, index);
+	set_name(row, "name", name);
+	if (level == LEVEL1) {
+		set_name(row, "port", numbering_name(&d->numbers.ports, (uint16_t)f.key.w[2]));
+		l1_match(&f, text, sizeof(text));
+	} else {
+		l2_match(&f, a, text, sizeof(text));
+	}
+	set_uint(row, "level", level == LEVEL1 ? 1 : 2);
+	set_name(row, "match", text);
+	flow_action(d, c, &f, text, sizeof(text));
+	set_name(row, "action", text);
+	set_uint(row, "packets", f.packets);
+	set_uint(row, "bytes", f.bytes);
+	return row;
+}
+
+static json_t *flow_list(void *ctx, const char *name)
+{
+	const struct daemon *d = ctx;
+	json_t *rows = json_array();
+
+	for (unsigned int w = 0; w < d->opt.n_workers; w++) {
+		const struct cache *c = pipeline_cache(d->pipelines[w]);
+
+		for (int level = 0; level < N_LEVELS; level++)
+			for (uint32_t i = 1; i <= c->tables[level].n_made &&
+					     json_array_size(rows) < MAX_ROWS; i++) {
+				json_t *row = flow_row(d, w, level, i);
+
+				if (row)
+					json_array_append_new(rows, row);
+			}
+	}
+	return rows;
+}
+
+const struct object_type flow_type = {
+	.name = "flow",
+	.plural = "flows",
+	.help = "a cached decision of a worker (at most 10000 are shown)",
+	OBJECT_FIELDS(flow_fields),
+	.list = flow_list,
+};
+
+// --- counters ----------------------------------------------------------------------------------
+
+static json_t *drops_json(const struct port_counters *c, enum drop_dir dir)
+{
+	json_t *drops = json_object();
+
+	for (int r = 0; r < DROP_N_REASONS; r++)
+		if (c->drops[dir][r])
+			set_uint(drops, drop_names[r], c->drops[dir][r]);
+	return drops;
+}
+
+static json_t *port_counters_json(const struct daemon *d, const char *port)
+{
+	struct port_dev_stats stats;
+	struct port_counters c;
+	json_t *out = json_object();
+
+	devices_counters(d->devices, port, &c, &stats);
+	set_uint(out, "rx_packets", c.rx_packets);
+	set_uint(out, "rx_bytes", c.rx_bytes);
+	set_uint(out, "tx_packets", c.tx_packets);
+	set_uint(out, "tx_bytes", c.tx_bytes);
+	set_uint(out, "created", c.created);
+	set_uint(out, "consumed", c.consumed);
+	json_object_set_new(out, "rx_drops", drops_json(&c, DROP_RX));
+	json_object_set_new(out, "tx_drops", drops_json(&c, DROP_TX));
+	set_uint(out, "device_missed", stats.missed);
+	set_uint(out, "device_no_mbuf", stats.no_mbuf);
+	set_uint(out, "device_tx_errors", stats.tx_errors);
+	return out;
+}
+
+// Frames that died by this rule, over all workers.
+static uint64_t rule_drops(const struct daemon *d, const char *rule)
+{
+	uint32_t id = (uint32_t)numbering_find(&d->numbers.rules, rule) + 1;
+	uint64_t sum = 0;
+
+	for (unsigned int w = 0; id && w < d->opt.n_workers; w++) {
+		const struct program_table *t = &pipeline_cache(d->pipelines[w])->programs;
+
+		for (uint32_t i = 1; i <= t->n_made; i++)
+			if (t->programs[i].op == OP_DROP && t->programs[i].rule == id)
+				sum += read_u64(&t->programs[i].packets);
+	}
+	return sum;
+}
+
+static void add_counters_of(json_t *rows, const char *type, const char *name, json_t *counters)
+{
+	json_array_append_new(rows, json_pack("{s:s, s:s, s:o}", "type", type, "name", name,
+					      "counters", counters));
+}
+
+json_t *show_counters(void *ctx, const char *type, const char *name)
+{
+	const struct daemon *d = ctx;
+	json_t *rows = json_array();
+
+	for (uint32_t i = 0; (!type || strcmp(type, "port") == 0) && i < d->numbers.ports.n; i++) {
+		const char *port = d->numbers.ports.list[i].obj->name;
+
+		if (!name || strcmp(name, port) == 0)
+			add_counters_of(rows, "port", port, port_counters_json(d, port));
+	}
+	for (uint32_t i = 0; (!type || strcmp(type, "rule") == 0) && i < d->numbers.rules.n; i++) {
+		const char *rule = d->numbers.rules.list[i].obj->name;
+
+		if (!name || strcmp(name, rule) == 0)
+			add_counters_of(rows, "rule", rule,
+					json_pack("{s:I}", "drops", (json_int_t)rule_drops(d, rule)));
+	}
+	return rows;
+}
+
+// --- methods -----------------------------------------------------------------------------------
+
+static int conservation(void *ctx, struct request *req, const json_t *params, json_t **result,
+			struct refusal *r)
+{
+	const struct daemon *d = ctx;
+	struct conservation c;
+	json_t *out = json_object();
+
+	devices_conservation(d->devices, &c);
+	set_uint(out, "received", c.received);
+	set_uint(out, "created", c.created);
+	set_uint(out, "sent", c.sent);
+	set_uint(out, "consumed", c.consumed);
+	set_uint(out, "drops", c.dropped);
+	set_uint(out, "held", c.held);
+	json_object_set_new(out, "balanced",
+			    json_boolean(c.received + c.created ==
+					 c.sent + c.consumed + c.dropped + c.held));
+	*result = out;
+	return 0;
+}
+
+static int drop_reasons(void *ctx, struct request *req, const json_t *params, json_t **result,
+			struct refusal *r)
+{
+	*result = json_object();
+	for (int i = 0; i < DROP_N_REASONS; i++)
+		json_object_set_new(*result, drop_names[i], json_string(drop_texts[i]));
+	return 0;
+}
+
+int show_methods_add(struct daemon *d)
+{
+	int ret = server_method_add(d->server, "conservation",
+				    "every frame accounted for, since the start", conservation, d);
+
+	return ret ? ret : server_method_add(d->server, "drop_reasons",
+					     "what each drop reason means", drop_reasons, d);
+}

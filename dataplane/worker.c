@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "dataplane/idle.h"
+#include "dataplane/transmit.h"
+
+#define HANDOVER_SLOTS 2048 // frames in one worker-to-worker ring
+
+struct worker {
+	struct worker_out out; // first: the switch sees this part
+	struct worker_load load;
+	struct idle idle;
+	// control: w, worker: r
+	RCU_POINTER(struct worker_plan) next_plan CACHE_ALIGNED;
+	struct rte_ring *handover[WORKER_MAX]; // from worker i, or NULL; released once made
+	bool stop;
+	struct worker_cfg cfg;
+	pthread_t thread;
+	pthread_barrier_t started;
+	int start_error;
+};
+
+const struct worker_load *worker_load(const struct worker *w) { return &w->load; }
+unsigned int worker_id(const struct worker *w) { return w->cfg.id; }
+int worker_cpu(const struct worker *w) { return w->cfg.cpu; }
+const struct port_counters *worker_spare(const struct worker *w) { return &w->out.spare; }
+void worker_wake(struct worker *w) { idle_wake(&w->idle); }
+
+static struct worker *worker_of(const struct worker_out *out)
+{
+	return container_of(out, struct worker, out);
+}
+
+void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum drop reason,
+		 struct rte_mbuf *m)
+{
+	worker_counters(out, port)->drops[dir][reason]++;
+	rte_pktmbuf_free(m);
+}
+
+// --- the way out -------------------------------------------------------------------------------
+
+static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct port_counters *c = e->counters;
+	uint64_t bytes = 0;
+	uint16_t sent;
+
+	// Lengths are summed before the device frees the frames, and taken back if it refuses.
+	for (uint16_t i = 0; i < n; i++)
+		bytes += pkts[i]->pkt_len;
+	sent = e->dev->ops->tx(e->queue, pkts, n);
+	for (uint16_t i = sent; i < n; i++)
+		bytes -= pkts[i]->pkt_len;
+	c->tx_packets += sent;
+	c->tx_bytes += bytes;
+	if (unlikely(sent < n)) {
+		c->drops[DROP_TX][DROP_TX_FULL] += n - sent;
+		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
+	}
+}
+
+static void send_own(struct worker *w, struct egress *e)
+{
+	struct transmit_result result = { 0 };
+	struct rte_mbuf *ready[2 * EGRESS_SLOTS];
+	uint32_t total = 0;
+	uint16_t done = 0;
+
+	while (done < e->n) {
+		uint16_t step = 0;
+		uint16_t n = transmit_finish(e->dev, w->out.pools, e->pkts + done, e->n - done,
+					     &step, ready, ARRAY_SIZE(ready), &result);
+
+		done += step;
+		total += n;
+		for (uint16_t i = 0; i < n; i += PORT_BATCH)
+			send_burst(e, ready + i, RTE_MIN(n - i, PORT_BATCH));
+	}
+	e->counters->created += result.created;
+	if (unlikely(total != e->n + result.created))
+		for (int r = 0; r < DROP_N_REASONS; r++)
+			e->counters->drops[DROP_TX][r] += result.drops[r];
+}
+
+static void hand_over(struct egress *e)
+{
+	unsigned int n;
+
+	for (uint16_t i = 0; i < e->n; i++)
+		e->pkts[i]->port = e->port;
+	n = rte_ring_sp_enqueue_burst(e->owner_ring, (void **)e->pkts, e->n, NULL);
+	if (unlikely(n < e->n)) {
+		e->counters->drops[DROP_TX][DROP_HANDOVER_FULL] += e->n - n;
+		rte_pktmbuf_free_bulk(e->pkts + n, e->n - n);
+	}
+	worker_wake(e->owner);
+}
+
+void worker_flush(struct worker_out *out, struct egress *e)
+{
+	if (likely(e->queue))
+		send_own(worker_of(out), e);
+	else
+		hand_over(e);
+	e->n = 0;
+}
+
+static void flush_all(struct worker_out *out)
+{
+	struct egress *e = out->dirty;
+
+	out->dirty = NULL;
+	for (; e; e = e->next_dirty)
+		worker_flush(out, e);
+}
+
+// --- the loop ----------------------------------------------------------------------------------
+
+static uint16_t receive(struct worker *w, const struct worker_queue *wq)
+{
+	struct rte_mbuf *pkts[PORT_BATCH];
+	uint16_t n = wq->queue->dev->ops->rx(wq->queue, pkts, PORT_BATCH);
+
+	if (n) {
+		w->cfg.ops->input(w->cfg.ctx, &w->out, wq->port, pkts, n);
+		flush_all(&w->out);
+	}
+	return n;
+}
+
+// Frames that other workers left for queues of ours. One batch per ring and loop.
+static unsigned int drain_handover(struct worker *w)
+{
+	struct rte_mbuf *pkts[PORT_BATCH];
+	unsigned int total = 0;
+
+	for (unsigned int from = 0; from < WORKER_MAX; from++) {
+		// Acquire: the ring's content was written before it was released to us.
+		struct rte_ring *r = __atomic_load_n(&w->handover[from], __ATOMIC_ACQUIRE);
+		unsigned int n;
+
+		if (!r)
+			continue;
+		n = rte_ring_sc_dequeue_burst(r, (void **)pkts, PORT_BATCH, NULL);
+		for (unsigned int i = 0; i < n; i++) {
+			uint16_t port = pkts[i]->port;
+			struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
+
+			if (likely(e && e->queue))
+				worker_output(&w->out, port, pkts[i]);
+			else
+				worker_drop(&w->out, port, DROP_TX, DROP_SHUTDOWN, pkts[i]);
+		}
+		total += n;
+	}
+	if (total)
+		flush_all(&w->out);
+	return total;
+}
+
+static bool handover_waits(void *arg)
+{
+	return worker_held(arg) > 0 || __atomic_load_n(&((struct worker *)arg)->stop, __ATOMIC_RELAXED);
+}
+
+static void loop(struct worker *w)
+{
+	const struct worker_cfg *cfg = &w->cfg;
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		uint64_t start = rte_rdtsc();
+		unsigned int work = 0;
+
+		w->out.plan = rcu_get(&w->next_plan);
+		for (uint16_t i = 0; i < w->out.plan->n_queues; i++)
+			work += receive(w, &w->out.plan->queues[i]);
+		work += drain_handover(w);
+		cfg->ops->tick(cfg->ctx, start);
+		rcu_quiescent(cfg->rcu, cfg->id);
+		w->load.loops++;
+		if (work) {
+			idle_worked(&w->idle);
+			w->load.busy_cycles += rte_rdtsc() - start;
+		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, handover_waits, w)) {
+			w->load.sleeps++;
+		}
+	}
+}
+
+static void *thread_main(void *arg)
+{
+	struct worker *w = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "weft-worker%u", w->cfg.id);
+	pthread_setname_np(pthread_self(), name);
+	prctl(PR_SET_TIMERSLACK, 1000); // ns: short sleeps must be short
+	if (w->cfg.cpu >= 0) {
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET(w->cfg.cpu, &set);
+		w->start_error = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	}
+	// An lcore id of our own, for the mempools' caches.
+	if (!w->start_error && rte_thread_register() < 0)
+		w->start_error = rte_errno;
+	pthread_barrier_wait(&w->started);
+	if (w->start_error)
+		return NULL;
+	rcu_reader_online(w->cfg.rcu, w->cfg.id);
+	loop(w);
+	rcu_reader_offline(w->cfg.rcu, w->cfg.id);
+	rte_thread_unregister();
+	return NULL;
+}
+
+// --- control -----------------------------------------------------------------------------------
+
+static void free_worker(struct worker *w)
+{
+	for (unsigned int i = 0; i < WORKER_MAX; i++) {
+		struct rte_mbuf *m;
+
+		while (w->handover[i] && rte_ring_sc_dequeue(w->handover[i], (void **)&m) == 0)
+			rte_pktmbuf_free(m);
+		free(w->handover[i]);
+	}
+	idle_fini(&w->idle);
+	free(w->next_plan.rcu_ptr);
+	free(w);
+}
+
+int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *err)
+{
+	struct worker *w = aligned_alloc(CACHE_LINE, RTE_ALIGN_CEIL(sizeof(*w), CACHE_LINE));
+	int ret;
+
+	if (!w)
+		return err_set(err, ENOMEM, "no memory for worker %u", cfg->id);
+	memset(w, 0, sizeof(*w));
+	w->cfg = *cfg;
+	w->out.pools = cfg->pools;
+	w->next_plan.rcu_ptr = calloc(1, sizeof(struct worker_plan));
+	ret = idle_init(&w->idle, cfg->poll);
+	if (ret || !w->next_plan.rcu_ptr) {
+		free_worker(w);
+		return err_set(err, ret ? -ret : ENOMEM, "cannot prepare worker %u", cfg->id);
+	}
+	w->next_plan.rcu_ptr->all_ring = true;
+	pthread_barrier_init(&w->started, NULL, 2);
+	ret = -pthread_create(&w->thread, NULL, thread_main, w);
+	if (!ret) {
+		pthread_barrier_wait(&w->started);
+		ret = -w->start_error;
+		if (ret)
+			pthread_join(w->thread, NULL);
+	}
+	pthread_barrier_destroy(&w->started);
+	if (ret) {
+		free_worker(w);
+		return err_set(err, -ret, "cannot start worker %u on CPU %d: %s", cfg->id, cfg->cpu,
+			       strerror(-ret));
+	}
+	*out = w;
+	return 0;
+}
+
+void worker_stop_all(struct worker **workers, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		__atomic_store_n(&workers[i]->stop, true, __ATOMIC_SEQ_CST);
+		worker_wake(workers[i]);
+	}
+	for (unsigned int i = 0; i < n; i++)
+		pthread_join(workers[i]->thread, NULL);
+	for (unsigned int i = 0; i < n; i++)
+		free_worker(workers[i]);
+}
+
+void worker_publish(struct worker *w, struct worker_plan *plan)
+{
+	struct worker_plan *old = w->next_plan.rcu_ptr;
+
+	plan->all_ring = true;
+	for (uint16_t i = 0; i < plan->n_queues; i++)
+		plan->all_ring &= plan->queues[i].doorbell >= 0;
+	rcu_set(&w->next_plan, plan);
+	rcu_retire(w->cfg.rcu, free, old);
+	worker_wake(w);
+}
+
+struct rte_ring *worker_handover(struct worker *to, unsigned int from)
+{
+	struct rte_ring *r = to->handover[from];
+	char name[16];
+
+	if (r)
+		return r;
+	r = aligned_alloc(CACHE_LINE, RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(HANDOVER_SLOTS),
+						     CACHE_LINE));
+	if (!r)
+		return NULL;
+	snprintf(name, sizeof(name), "from%u", from);
+	if (rte_ring_init(r, name, HANDOVER_SLOTS, RING_F_SP_ENQ | RING_F_SC_DEQ)) {
+		free(r);
+		return NULL;
+	}
+	// Release: the worker may poll the ring from now on.
+	__atomic_store_n(&to->handover[from], r, __ATOMIC_RELEASE);
+	return r;
+}
+
+unsigned int worker_held(const struct worker *w)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < WORKER_MAX; i++) {
+		struct rte_ring *r = __atomic_load_n(&w->handover[i], __ATOMIC_ACQUIRE);
+
+		n += r ? rte_ring_count(r) : 0;
+	}
+	return n;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frame → flow key. Level 1 is inline and reads 18 bytes; level 2 walks the IP header when a
+// level-1 entry asks for it. Bytes come from the wire and from guests: every read is bounded by
+// `len`, which must be the length of the first segment (see port.h for what that contains).
+// Called from vswitch/pipeline.c; workers, unit tests and the fuzzer.
+#pragma once
+
+#include "net/key.h"
+
+enum parse_result {
+	PARSE_OK,
+	PARSE_SHORT,    // no whole Ethernet header
+	PARSE_BAD_VLAN, // tag cut short, or VID 4095
+};
+
+// The tagged and 802.3 forms, out of line. p[len], len ≥ 14.
+enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint16_t port, struct key *key);
+
+// Fills a level-1 key from p[len] received on `port`. RFC 894; IEEE 802.1Q, 9.6.
+static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, uint16_t port,
+						struct key *key)
+{
+	uint16_t type;
+
+	if (unlikely(len < ETH_HEADER_BYTES))
+		return PARSE_SHORT;
+	type = load_u16(p + 12);
+	// 0x8100 read as a little-endian number, and lengths below 0x0600.
+	if (unlikely(type == 0x0081 || (type & 0xff) < 6)) {
+		struct key unusual; // so that *key's address goes nowhere: it stays in registers
+		enum parse_result result = parse_l2_unusual(p, len, port, &unusual);
+
+		*key = unusual;
+		return result;
+	}
+	key->w[0] = load_u64(p);
+	key->w[1] = load_u32(p + 8) | (uint64_t)type << 48;
+	key->w[2] = port;
+	return PARSE_OK;
+}
+
+// The tag word of a level-1 key.
+static inline uint16_t key_tag(const struct key *key) { return (uint16_t)(key->w[1] >> 32); }
+
+// What a level-2 key is made of. Words as in struct key, before masking.
+struct key_l3 {
+	uint64_t addresses; // IPv4
+	uint64_t rest;      // ports, protocol, bits
+	struct key6 v6;
+};
+
+// Walks the IP headers of the frame p[len] whose level-1 key is *l1. Never fails: what cannot be
+// read leaves zeros and PACKET_MALFORMED. RFC 791, RFC 8200 (4), RFC 792, RFC 4443.
+void parse_l3(const uint8_t *p, uint32_t len, const struct key *l1, struct key_l3 *out);
+
+// Is the frame of this level-2 key IPv6?
+static inline bool key_l3_is_v6(const struct key_l3 *k) { return k->rest >> 40 & PACKET_IPV6; }
+
+// Keeps only `fields` (enum packet_field) of *k and puts serial and fields into *key.
+void key_l2_build(const struct key_l3 *k, uint32_t serial, uint8_t fields, struct key *key,
+		  struct key6 *key6);
+
+// Spells out the keys for the slow path; l3 may be NULL. vid is left 0.
+void packet_from_keys(const struct key *l1, const struct key_l3 *l3, struct packet *out);

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What scenarios (and ./quickstart) are made of: a private daemon, namespaces with real kernel
+# peers, and the questions to ask them. Source it first. Everything goes when the script ends.
+#
+#   weftd_start [ARG...]      starts weftd and waits until it is ready; weftd_stop ends it well
+#   weft ARG...               the CLI at that daemon
+#   peer NAME ADDRESS [FIELD=VALUE...]   a namespace behind a new tap port NAME, its eth0 up
+#   ns NAME                   the full name of that namespace; in_ns NAME CMD... runs inside
+#   expect_eq WHAT IS WANTED, expect_ok CMD..., expect_fail TEXT CMD..., expect_ping NAME ADDRESS
+#   wait_for SECONDS CMD...   until it succeeds
+#   json EXPRESSION           prints a Python expression of d, the JSON on standard input
+#   conservation              every frame is accounted for: the end of each scenario
+#   fail TEXT, skip TEXT      end the script
+#
+# $dir holds its files, $build the binaries (WEFT_BUILD, default: build).
+set -eu
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=$top/${WEFT_BUILD:-build}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/weft.XXXXXX")
+prefix=weft-$$ # of namespaces: several runs do not meet
+weftd_pid=
+on_exit=() # commands for the end, besides
+
+fail()
+{
+	echo "failed: $*" >&2
+	exit 1
+}
+
+skip()
+{
+	echo "$*"
+	exit 77
+}
+
+# Ends what runs in our namespaces, the daemon and all files. After a failure the daemon's log is
+# shown: it goes where the output of the script goes.
+clean_up()
+{
+	local status=$? namespace command
+	set +e
+	trap - EXIT
+	trap '' INT TERM
+	if [ -n "$weftd_pid" ]; then
+		kill "$weftd_pid"
+		timeout 10 tail --pid="$weftd_pid" -s 0.05 -f /dev/null || kill -9 "$weftd_pid"
+		wait "$weftd_pid"
+	fi 2>/dev/null
+	for namespace in $(ip netns list | sed -n "s/^\($prefix-[^ ]*\).*/\1/p"); do
+		ip netns pids "$namespace" | xargs -r kill -9
+		ip netns del "$namespace"
+	done
+	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
+		tail -n 100 "$dir/weftd.log" 2>/dev/null | sed 's/^/weftd: /' >&2
+	fi
+	rm -rf "$dir"
+	for command in "${on_exit[@]}"; do
+		$command
+	done
+	exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# The daemon keeps nothing and logs to $dir/weftd.log. A second start appends to it.
+weftd_start()
+{
+	local state
+	[ -z "$weftd_pid" ] || fail "weftd runs already"
+	[ -p "$dir/ready" ] || mkfifo "$dir/ready"
+	"$top/tests/scenario/start-notified" "$dir/ready" "$build/weftd" --socket "$dir/weft.sock" \
+		--state "$dir/state" "$@" </dev/null >>"$dir/weftd.log" 2>&1 &
+	weftd_pid=$!
+	read -r state <"$dir/ready"
+	[ "$state" = ready ] || fail "weftd did not start: $(tail -n 1 "$dir/weftd.log")"
+}
+
+# SIGTERM, an end within 10 s, exit code 0.
+weftd_stop()
+{
+	local status=0
+	kill "$weftd_pid"
+	timeout 10 tail --pid="$weftd_pid" -s 0.05 -f /dev/null || fail "weftd did not stop"
+	wait "$weftd_pid" || status=$?
+	weftd_pid=
+	expect_eq "exit code of weftd" "$status" 0
+}
+
+weft()
+{
+	"$build/weft" --socket "$dir/weft.sock" "$@"
+}
+
+ns()
+{
+	echo "$prefix-$1"
+}
+
+in_ns()
+{
+	local namespace
+	namespace=$(ns "$1")
+	shift
+	ip netns exec "$namespace" "$@"
+}
+
+ns_add()
+{
+	ip netns add "$(ns "$1")"
+	ip -n "$(ns "$1")" link set lo up
+}
+
+peer()
+{
+	local name=$1 address=$2
+	shift 2
+	ns_add "$name"
+	weft add port "$name" switch=s0 kind=tap netns="$(ns "$name")" ifname=eth0 "$@"
+	ip -n "$(ns "$name")" link set eth0 up
+	[ "$address" = - ] || ip -n "$(ns "$name")" address add "$address" dev eth0
+}
+
+wait_for()
+{
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.05
+	done
+}
+
+json()
+{
+	python3 -c "import json, sys; d = json.load(sys.stdin); print($1)"
+}
+
+expect_eq()
+{
+	[ "$2" = "$3" ] || fail "$1 is '$2', not '$3'"
+}
+
+expect_ok()
+{
+	"$@" >"$dir/output" 2>&1 || fail "$*: $(tail -n 3 "$dir/output")"
+}
+
+# Fails with a message that contains TEXT.
+expect_fail()
+{
+	local text=$1
+	shift
+	if "$@" >"$dir/output" 2>&1; then
+		fail "$* succeeded"
+	fi
+	grep -qF -- "$text" "$dir/output" || fail "$* says '$(tail -n 1 "$dir/output")', not '$text'"
+}
+
+# expect_ping NAME ADDRESS [PING OPTION...]: three answers to three questions.
+expect_ping()
+{
+	local name=$1 address=$2
+	shift 2
+	expect_ok in_ns "$name" ping -n -c 3 -i 0.02 -W 2 "$@" "$address"
+	grep -q ' 0% packet loss' "$dir/output" || fail "ping $address from $name: some were lost"
+}
+
+expect_no_ping()
+{
+	if in_ns "$1" ping -n -c 2 -i 0.02 -W 0.3 "$2" >/dev/null 2>&1; then
+		fail "ping $2 from $1 was answered"
+	fi
+}
+
+balanced()
+{
+	weft --json call conservation >"$dir/conservation" && grep -q '"balanced": *true' "$dir/conservation"
+}
+
+# received + created = sent + consumed + drops + held, as soon as nothing is under way.
+conservation()
+{
+	wait_for 3 balanced || fail "frames are not accounted for: $(cat "$dir/conservation")"
+}

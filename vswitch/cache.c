@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vswitch/cache.h"
+
+#include <sys/eventfd.h>
+
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+
+#define IDLE_S 30             // a flow without packets for this long goes …
+#define IDLE_CROWDED_S 1      // … or this long, when its table is nearly full
+#define SWEEP_MIN 8u          // entries under the hand in one loop, at least
+#define SWEEP_MAX 1024u       // and at most, after a sleep
+#define SWEEP_PER_S 200000u   // entries looked at per second
+#define REFRESH_TICKS 4096u   // about 3 s: sources of flows used since are looked up again
+
+int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
+{
+	int ret = program_table_init(&c->programs, err);
+
+	for (int level = 0; !ret && level < N_LEVELS; level++)
+		ret = flow_table_init(&c->tables[level], cfg->entries,
+				      level == LEVEL2_V6 ? sizeof(struct flow6)
+							 : sizeof(struct flow),
+				      err);
+	c->tsc_hz = cfg->tsc_hz;
+	c->fdb = cfg->fdb;
+	c->learn = cfg->learn;
+	if (ret)
+		cache_fini(c);
+	return ret;
+}
+
+void cache_fini(struct cache *c)
+{
+	program_table_fini(&c->programs);
+	for (int level = 0; level < N_LEVELS; level++)
+		flow_table_fini(&c->tables[level]);
+}
+
+bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz)
+{
+	uint64_t elapsed = now - b->stamp;
+
+	// Refilled in steps of 1/1024 s, to keep the division off most packets.
+	if (elapsed > hz >> 10) {
+		uint64_t add = elapsed > hz ? per_s : elapsed * per_s / hz;
+
+		// At low rates a step may be worth less than one token: time keeps running then.
+		if (add) {
+			b->tokens = b->tokens + add > per_s ? per_s : b->tokens + add;
+			b->stamp = now;
+		}
+	}
+	if (!b->tokens)
+		return false;
+	b->tokens--;
+	return true;
+}
+
+// Tokens for new flows of the port that a batch came from.
+static bool miss_allowed(struct cache *c, const struct view *v)
+{
+	return token_take(&c->ports[v->port->index].miss, v->port->miss_budget, c->now_tsc,
+			  c->tsc_hz);
+}
+
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p)
+{
+	struct learn_report r = { .fid = fid, .port = p->in_port };
+
+	memcpy(r.mac, p->src.b, 6);
+	if (rte_ring_sp_enqueue_elem(c->learn->ring, &r, sizeof(r))) {
+		c->stats.learn_lost++;
+		return;
+	}
+	// Exchange orders the report before the look at the flag; control arms, then looks again.
+	if (__atomic_load_n(&c->learn->armed, __ATOMIC_SEQ_CST) &&
+	    __atomic_exchange_n(&c->learn->armed, false, __ATOMIC_SEQ_CST))
+		eventfd_write(c->learn->event_fd, 1);
+}
+
+// Classifies and writes the outcome into *f, giving back the program it had.
+static void decide(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,
+		   const struct key_l3 *l3)
+{
+	uint32_t old = f->program;
+	struct decision d;
+	struct packet p;
+
+	packet_from_keys(l1, l3, &p);
+	classify(v->snap, c->fdb, v->port, &p, l3 != NULL, &d);
+	if (d.learn)
+		cache_report(c, d.fid, &p);
+	f->program = program_get(&c->programs, &d);
+	f->dest = d.dest;
+	f->port_gen = v->port->gen;
+	f->dest_gen = d.dest ? d.where.gen : fdb_word(v->words, 0).gen;
+	program_put(&c->programs, old);
+}
+
+void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,
+		   const struct key_l3 *l3)
+{
+	c->stats.stale++;
+	decide(c, v, f, l1, l3);
+}
+
+// A place for a decision that cannot be kept. Its program is given back at the next batch.
+static struct flow *scratch(struct cache *c)
+{
+	struct flow *f = &c->scratch[c->n_scratch++ % (2 * PORT_BATCH)].flow;
+	uint32_t program = f->program;
+
+	c->stats.uncached++;
+	*f = (struct flow){ .program = program };
+	return f;
+}
+
+struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
+			   const struct key *key)
+{
+	struct flow_table *t = &c->tables[LEVEL1];
+	struct flow *f = flow_find(t, hash, key, NULL);
+
+	if (f)
+		return f;
+	c->stats.misses[LEVEL1]++;
+	if (!miss_allowed(c, v))
+		return NULL;
+	f = flow_insert(t, hash, key, NULL);
+	if (!f)
+		f = scratch(c);
+	decide(c, v, f, key, NULL);
+	// Level 2 is keyed by an entry's serial number; this one has none.
+	if (!f->serial && c->programs.programs[f->program].op == OP_LOOKUP) {
+		program_put(&c->programs, f->program);
+		f->program = PROGRAM_FULL;
+	}
+	return f;
+}
+
+struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
+			   const struct key *key, const struct key6 *key6, const struct key *l1,
+			   const struct key_l3 *l3)
+{
+	int level = key6 ? LEVEL2_V6 : LEVEL2;
+	struct flow_table *t = &c->tables[level];
+	struct flow *f = flow_find(t, hash, key, key6);
+
+	if (f)
+		return f;
+	c->stats.misses[level]++;
+	if (!miss_allowed(c, v))
+		return NULL;
+	f = flow_insert(t, hash, key, key6);
+	if (!f)
+		f = scratch(c);
+	decide(c, v, f, l1, l3);
+	return f;
+}
+
+// --- the clock hands ---------------------------------------------------------------------------
+
+// A source that moved away and came back hits its old flow: tell control where it is now.
+static void look_at_source(struct cache *c, const struct snapshot *snap, const struct flow *f)
+{
+	const struct sw_port *port;
+	struct decision d;
+	struct packet p;
+
+	packet_from_keys(&f->key, NULL, &p);
+	port = snap->ports[p.in_port];
+	if (!port || !port->learning)
+		return;
+	classify(snap, c->fdb, port, &p, false, &d);
+	if (d.learn) {
+		cache_report(c, d.fid, &p);
+	} else if (d.fid) {
+		uint32_t slot = fdb_find(c->fdb, d.fid, p.src, &d.where);
+
+		if (slot)
+			fdb_seen(c->fdb, slot);
+	}
+}
+
+static void sweep_level(struct cache *c, const struct snapshot *snap, int level, uint32_t n)
+{
+	struct flow_table *t = &c->tables[level];
+	bool crowded = t->n_used > t->capacity - t->capacity / 8, wrapped;
+	uint64_t idle_s = crowded ? IDLE_CROWDED_S : IDLE_S;
+	uint32_t limit = (uint32_t)(idle_s * c->tsc_hz >> TICK_SHIFT);
+	struct flow *flows[SWEEP_MAX];
+
+	n = flow_clock(t, flows, n, &wrapped);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t idle = c->tick - flows[i]->stamp;
+
+		if (idle > limit) {
+			program_put(&c->programs, flows[i]->program);
+			flow_remove(t, flows[i]);
+			c->stats.expired++;
+		} else if (level == LEVEL1 && idle < REFRESH_TICKS) {
+			look_at_source(c, snap, flows[i]);
+		}
+	}
+}
+
+void cache_sweep(struct cache *c, const struct snapshot *snap, uint64_t now_tsc)
+{
+	uint64_t elapsed = c->swept_tsc ? now_tsc - c->swept_tsc : 0;
+	uint64_t n = elapsed * SWEEP_PER_S / c->tsc_hz;
+
+	c->now_tsc = now_tsc;
+	c->tick = (uint32_t)(now_tsc >> TICK_SHIFT);
+	if (c->swept_tsc && n < SWEEP_MIN)
+		return;
+	c->swept_tsc = now_tsc;
+	n = n > SWEEP_MAX ? SWEEP_MAX : n;
+	for (int level = 0; level < N_LEVELS; level++)
+		if (c->tables[level].n_used)
+			sweep_level(c, snap, level, (uint32_t)n);
+}

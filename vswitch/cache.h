@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// One worker's memory of decisions: the flow tables of both levels, the programs they share, and
+// what a miss costs: classification, the miss budget, reports of new MACs. pipeline.c looks up,
+// cache.c does everything that is not a hit. One thread (worker) but where stated.
+#pragma once
+
+#include "base/err.h"
+#include "net/parse.h"
+#include "vswitch/fdb.h"
+#include "vswitch/flow.h"
+#include "vswitch/program.h"
+#include "vswitch/snapshot.h"
+
+struct rte_ring;
+
+// A source MAC that a worker saw where the FDB does not have it. Worker → control.
+struct learn_report {
+	uint16_t fid, port;
+	uint8_t mac[6];
+	uint8_t pad[6];
+};
+static_assert(sizeof(struct learn_report) == 16);
+
+// How reports reach control: a ring, and a doorbell that is rung when control asked for it.
+struct learn_queue {
+	struct rte_ring *ring; // of struct learn_report; this worker produces
+	int event_fd;          // control's
+	bool armed;            // control: sets before it sleeps, worker: clears when it rings
+};
+
+// A rate per second, spent one by one; a burst of one second's worth passes.
+struct token_bucket {
+	uint64_t tokens, stamp;
+};
+
+enum { LEVEL1, LEVEL2, LEVEL2_V6, N_LEVELS };
+
+// worker: w, control: r (relaxed).
+struct cache_stats {
+	uint64_t hits[N_LEVELS], misses[N_LEVELS];
+	uint64_t stale;    // hits that were resolved anew because something changed
+	uint64_t uncached; // decided for one packet only: the table was full
+	uint64_t expired;
+	uint64_t learn_lost; // reports that did not fit the ring
+};
+
+struct cache {
+	struct flow_table tables[N_LEVELS];
+	struct program_table programs;
+	struct fdb *fdb;
+	struct learn_queue *learn;
+	struct {
+		struct token_bucket miss, storm;
+	} ports[PORT_SLOTS];
+	uint64_t tsc_hz;
+	uint32_t tick;         // now, in units of 2^TICK_SHIFT TSC cycles
+	uint64_t now_tsc;
+	uint64_t swept_tsc;    // when the clock hands last moved
+	uint32_t n_scratch;    // entries of scratch[] used in this batch
+	struct flow6 scratch[2 * PORT_BATCH]; // decisions for which there was no room
+	struct cache_stats stats;
+};
+
+#define TICK_SHIFT 21 // about 0.8 ms
+
+// What a batch is looked at with: one snapshot from its first packet to its last.
+struct view {
+	const struct snapshot *snap;
+	const struct sw_port *port; // ingress
+	const struct fdb_where *words;
+};
+
+// What a worker's cache is made with.
+struct cache_cfg {
+	uint32_t entries; // flows in each table, 1 … FLOW_MAX
+	uint64_t tsc_hz;  // of the clock that cache_sweep is given
+	struct fdb *fdb;
+	struct learn_queue *learn;
+};
+
+int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err); // control
+void cache_fini(struct cache *c); // control, after it has stopped
+
+// Is what the flow remembers still what the switch would decide?
+static ALWAYS_INLINE bool flow_is_current(const struct flow *f, const struct view *v)
+{
+	return f->port_gen == v->port->gen && f->dest_gen == fdb_word(v->words, f->dest).gen;
+}
+
+// The flow of a level-1 key that the first look did not find: looked up whole, else classified and
+// entered. NULL: over the miss budget. *key is in the caller's hands.
+struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
+			   const struct key *key);
+
+// The same for level 2 of a frame whose level-1 key is *l1 and whose IP headers are *l3.
+struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
+			   const struct key *key, const struct key6 *key6, const struct key *l1,
+			   const struct key_l3 *l3);
+
+// Decides anew for a flow that is not current; never subject to the budget. l3: NULL at level 1.
+void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,
+		   const struct key_l3 *l3);
+
+// Takes one token; false: none left. per_s: the rate, 0 … 2^32-1; now: of any clock of `hz`.
+bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz);
+
+// Tells control that p's source MAC is behind p->in_port.
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p);
+
+// Expires idle flows, and looks again at where the sources of live ones are. Bounded. worker, once
+// a loop.
+void cache_sweep(struct cache *c, const struct snapshot *snap, uint64_t now_tsc);

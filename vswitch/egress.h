@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between the verdict and the egress queue, for the frames that are not simply passed on: the VLAN
+// tag takes the form that the egress port wants, and flooded frames are copied. worker.
+#pragma once
+
+#include "dataplane/worker.h"
+#include "vswitch/cache.h"
+
+// Makes m, which arrived in `form`, leave with `tag` (0: untagged, else TAG_PRESENT | VID).
+// Returns the frame, perhaps a copy where the original may not be edited; NULL: no buffer for
+// one, and the frame is freed but not counted.
+struct rte_mbuf *egress_retag(struct worker_out *out, struct rte_mbuf *m, enum tag_form form,
+			      uint16_t tag);
+
+// Sends m (level-1 key *key, program *p, an OP_FLOOD) to every member of its domain but the port
+// it came from, within that port's storm limit and by each member's own out layers.
+void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,
+		  const struct program *p, const struct key *key, struct rte_mbuf *m);

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forwarding database of all switches: (VLAN domain, MAC) → slot → port.
+//
+// Flows point to slots, not to ports, so a MAC that moves is one store for all of them. A slot's
+// 64-bit word holds port, egress tag and a generation; a flow that remembers another generation
+// re-resolves. Control is the only writer; workers look up, and report what they saw by ring.
+// A VLAN domain (`fid`) is one VLAN of one switch; fid 0 is none. IEEE 802.1Q, 8.8.
+#pragma once
+
+#include "base/err.h"
+#include "base/rcu.h"
+#include "base/types.h"
+
+#define FDB_SLOTS (1u << 20)    // MACs and VLAN domains, at most
+#define FDB_PORT_FLOOD 0xffffu  // in place of a port: all members
+#define FDB_PORT_NONE 0xfffeu   // nobody
+
+// What a slot says now.
+struct fdb_where {
+	uint32_t gen;  // changes when flows to this slot must be resolved anew
+	uint16_t port; // index, FDB_PORT_FLOOD or FDB_PORT_NONE
+	uint16_t tag;  // 0: leaves untagged; else TAG_PRESENT | VID
+};
+static_assert(sizeof(struct fdb_where) == 8);
+
+struct fdb;
+
+// What add and learn may say beside 0 and -ENOMEM.
+enum fdb_state { FDB_STATIC, FDB_LEARNT };
+
+// One MAC, for dumps.
+struct fdb_entry {
+	struct mac mac;
+	uint16_t fid, port;
+	enum fdb_state state;
+	uint32_t age_s; // since it was last seen; 0 for static ones
+};
+
+// control
+int fdb_create(struct rcu *rcu, struct fdb **out, struct err *err);
+void fdb_destroy(struct fdb *fdb);
+
+// Makes the domain's two flood slots, so that unknown and group destinations have one. 0, or
+// -ENOSPC. Adding twice is allowed. control.
+int fdb_domain_add(struct fdb *fdb, uint16_t fid);
+
+// Forgets the domain and every MAC in it. control.
+void fdb_domain_del(struct fdb *fdb, uint16_t fid);
+
+// Puts (fid, mac) on `port`, leaving with `tag`. Same port policy (`touch` false): only the word
+// changes; otherwise flows to it re-resolve. -ENOSPC when all slots are taken. control.
+int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where where,
+	    enum fdb_state state, bool touch);
+
+// How a slot that fdb_find gave came to be. control.
+enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot);
+
+// Removes (fid, mac), if there. control.
+void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac);
+
+// All that points to `port`: flows re-resolve. control.
+void fdb_touch_port(struct fdb *fdb, uint16_t port);
+
+// Removes what is on `port`: everything, or the learnt MACs only. control.
+void fdb_flush_port(struct fdb *fdb, uint16_t port, bool learnt_only);
+
+// Makes sure that n more MACs and n_domains more domains can be added without failing: 0, -ENOSPC or
+// -ENOMEM. control.
+int fdb_reserve(struct fdb *fdb, uint32_t n, uint32_t n_domains);
+
+// Learnt MACs on `port`. control.
+uint32_t fdb_port_count(const struct fdb *fdb, uint16_t port);
+
+// Calls fn for every MAC, until it returns false. control.
+void fdb_each(const struct fdb *fdb, bool (*fn)(const struct fdb_entry *e, void *arg), void *arg);
+
+// The clock (seconds, monotonic) that stamps are made with. control, once a second.
+void fdb_set_now(struct fdb *fdb, uint32_t now_s);
+
+// Forgets learnt MACs of `fid` unseen for age_s seconds, looking at a part of the table per call
+// (`n` slots); age_of gives the age limit of a domain. Returns how many went. control.
+uint32_t fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg), void *arg);
+
+// --- workers -----------------------------------------------------------------------------------
+
+// The slot of (fid, mac), or 0. *where is what it said at that moment.
+uint32_t fdb_find(const struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where *where);
+
+// The flood slot of a domain: for unknown unicast (re-resolved whenever the domain learns a MAC)
+// or for group addresses.
+uint32_t fdb_find_flood(const struct fdb *fdb, uint16_t fid, bool group, struct fdb_where *where);
+
+// The words, by slot: what the pipeline reads per packet. Constant address.
+const struct fdb_where *fdb_words(const struct fdb *fdb);
+
+// One word, whole: gen and port belong together.
+static ALWAYS_INLINE struct fdb_where fdb_word(const struct fdb_where *words, uint32_t slot)
+{
+	uint64_t v = __atomic_load_n((const uint64_t *)&words[slot], __ATOMIC_RELAXED);
+	struct fdb_where w;
+
+	memcpy(&w, &v, sizeof(w));
+	return w;
+}
+
+// The MAC in this slot was seen just now.
+void fdb_seen(struct fdb *fdb, uint32_t slot);

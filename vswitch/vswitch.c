@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vswitch/vswitch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+
+#include "vswitch/compile.h"
+
+#define LEARN_SLOTS 4096    // reports that wait for control, per worker
+#define LEARN_BATCH 1024    // reports taken in per call and worker
+#define AGE_SLOTS (1u << 16) // FDB slots looked at per second
+
+struct vswitch {
+	struct rcu *rcu;
+	struct fdb *fdb;
+	struct snapshot_ref snapshot;
+	struct compiled *now; // what is in force
+	uint32_t next_gen;
+	uint64_t now_ns;
+	struct token_bucket moves[PORT_SLOTS];
+	struct vswitch_stats stats;
+	unsigned int n_workers;
+	struct learn_queue queues[WORKER_MAX];
+};
+
+struct vswitch_plan {
+	struct compiled *next;
+	struct compiled *base; // what it was prepared beside
+};
+
+const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs) { return &vs->snapshot; }
+struct fdb *vswitch_fdb(const struct vswitch *vs) { return vs->fdb; }
+const struct vswitch_stats *vswitch_stats(const struct vswitch *vs) { return &vs->stats; }
+
+struct learn_queue *vswitch_learn_queue(struct vswitch *vs, unsigned int worker)
+{
+	return &vs->queues[worker];
+}
+
+bool vswitch_domain(const struct vswitch *vs, uint16_t fid, uint16_t *switch_id, uint16_t *vid)
+{
+	struct domain_id id = vs->now->ids[fid];
+
+	*switch_id = id.switch_id;
+	*vid = id.vid;
+	return id.used;
+}
+
+static int make_queue(struct learn_queue *q, int event_fd)
+{
+	ssize_t size = rte_ring_get_memsize_elem(sizeof(struct learn_report), LEARN_SLOTS);
+
+	q->event_fd = event_fd;
+	q->ring = aligned_alloc(CACHE_LINE, ((size_t)size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+	if (!q->ring)
+		return -ENOMEM;
+	return rte_ring_init(q->ring, "learn", LEARN_SLOTS, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+int vswitch_create(struct rcu *rcu, unsigned int n_workers, int event_fd, struct vswitch **out,
+		   struct err *err)
+{
+	struct vswitch *vs = calloc(1, sizeof(*vs));
+	struct vswitch_cfg nothing = { 0 };
+	int ret = -ENOMEM;
+
+	if (!vs)
+		return err_set(err, ENOMEM, "no memory for the switch");
+	vs->rcu = rcu;
+	vs->next_gen = 1;
+	vs->now_ns = 1000000000; // a second's worth of moves from the start
+	vs->n_workers = n_workers;
+	ret = fdb_create(rcu, &vs->fdb, err);
+	if (!ret)
+		ret = compile(&nothing, NULL, &vs->next_gen, &vs->now, err);
+	for (unsigned int i = 0; !ret && i < n_workers; i++)
+		if (make_queue(&vs->queues[i], event_fd))
+			ret = err_set(err, ENOMEM, "no memory for learning");
+	if (ret) {
+		vswitch_destroy(vs);
+		return ret;
+	}
+	rcu_set(&vs->snapshot.now, vs->now->snap);
+	*out = vs;
+	return 0;
+}
+
+void vswitch_destroy(struct vswitch *vs)
+{
+	if (!vs)
+		return;
+	compiled_free(vs->now, NULL);
+	fdb_destroy(vs->fdb);
+	for (unsigned int i = 0; i < vs->n_workers; i++)
+		free(vs->queues[i].ring);
+	free(vs);
+}
+
+// --- a change ----------------------------------------------------------------------------------
+
+int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_plan **plan,
+		    struct err *err)
+{
+	struct vswitch_plan *p = calloc(1, sizeof(*p));
+	struct compiled *next = NULL;
+	int ret = compile(cfg, vs->now, &vs->next_gen, &next, err);
+
+	if (!p && !ret) {
+		compiled_free(next, vs->now);
+		ret = err_set(err, ENOMEM, "no memory for a plan");
+	}
+	if (!ret) {
+		ret = fdb_reserve(vs->fdb, next->n_fixed, next->snap->n_domains);
+		if (ret) {
+			compiled_free(next, vs->now);
+			err_set(err, -ret, "the forwarding database has no room for %u MACs",
+				next->n_fixed);
+		}
+	}
+	if (ret) {
+		free(p);
+		return ret;
+	}
+	*p = (struct vswitch_plan){ .next = next, .base = vs->now };
+	*plan = p;
+	return 0;
+}
+
+void vswitch_abort(struct vswitch_plan *plan)
+{
+	compiled_free(plan->next, plan->base);
+	free(plan);
+}
+
+static bool same_static(const struct static_mac *a, const struct static_mac *b)
+{
+	return a->fid == b->fid && mac_to_u64(a->mac) == mac_to_u64(b->mac);
+}
+
+static bool static_before(const struct static_mac *a, const struct static_mac *b)
+{
+	if (a->fid != b->fid)
+		return a->fid < b->fid;
+	return mac_to_u64(a->mac) < mac_to_u64(b->mac);
+}
+
+// Both lists are sorted: one walk finds what goes, what comes and what moves.
+static void change_fixed(struct vswitch *vs, const struct compiled *from,
+			   const struct compiled *to)
+{
+	const struct static_mac *o = from->fixed, *o_end = o + from->n_fixed;
+	const struct static_mac *n = to->fixed, *n_end = n + to->n_fixed;
+
+	while (o < o_end || n < n_end) {
+		if (n == n_end || (o < o_end && static_before(o, n))) {
+			fdb_del(vs->fdb, o->fid, o->mac);
+			o++;
+			continue;
+		}
+		bool known = o < o_end && same_static(o, n);
+
+		if (!known || o->port != n->port || o->tag != n->tag)
+			fdb_set(vs->fdb, n->fid, n->mac,
+				(struct fdb_where){ .port = n->port, .tag = n->tag }, FDB_STATIC,
+				true);
+		o += known;
+		n++;
+	}
+}
+
+static bool same_vlans(const struct sw_port_cfg *a, const struct sw_port_cfg *b)
+{
+	return a->switch_id == b->switch_id && a->takes_untagged == b->takes_untagged &&
+	       a->native_vid == b->native_vid &&
+	       memcmp(a->tagged, b->tagged, sizeof(a->tagged)) == 0;
+}
+
+// What is learnt on changed and removed ports, and flows towards them.
+static void change_ports(struct vswitch *vs, const struct compiled *from, const struct compiled *to)
+{
+	for (uint16_t i = 0; i < PORT_SLOTS; i++) {
+		const struct sw_port *a = from->snap->ports[i], *b = to->snap->ports[i];
+
+		if (a == b || !a)
+			continue;
+		if (!b || !same_vlans(from->ports[i], to->ports[i]) || !b->learning)
+			fdb_flush_port(vs->fdb, i, true);
+		if (b && !sw_port_same_egress(a, b))
+			fdb_touch_port(vs->fdb, i);
+	}
+}
+
+static void retire(struct vswitch *vs, struct compiled *from, const struct compiled *to)
+{
+	const struct snapshot *old = from->snap, *new = to->snap;
+
+	for (uint32_t i = 0; i < PORT_SLOTS; i++)
+		if (old->ports[i] && old->ports[i] != new->ports[i])
+			rcu_retire(vs->rcu, sw_port_free, (void *)old->ports[i]);
+	for (uint32_t i = 0; i < old->n_domains; i++)
+		if (i >= new->n_domains || old->domains[i] != new->domains[i])
+			rcu_retire(vs->rcu, free, (void *)old->domains[i]);
+	rcu_retire(vs->rcu, free, (void *)old->domains);
+	rcu_retire(vs->rcu, free, from->snap);
+	from->snap = NULL;
+	for (uint32_t i = 0; i < PORT_SLOTS; i++)
+		free(from->ports[i]);
+	compiled_free(from, NULL);
+}
+
+void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
+{
+	struct compiled *from = vs->now, *to = plan->next;
+
+	// Domains first: who sees the snapshot must find their flood slots.
+	for (uint32_t fid = 1; fid < to->snap->n_domains; fid++)
+		if (to->ids[fid].used && !from->ids[fid].used)
+			fdb_domain_add(vs->fdb, (uint16_t)fid);
+	rcu_set(&vs->snapshot.now, to->snap);
+	vs->now = to;
+	// Addresses after: who flooded for want of them looks again under the new snapshot.
+	change_fixed(vs, from, to);
+	change_ports(vs, from, to);
+	for (uint32_t fid = 1; fid < from->snap->n_domains; fid++)
+		if (from->ids[fid].used && !to->ids[fid].used)
+			fdb_domain_del(vs->fdb, (uint16_t)fid);
+	retire(vs, from, to);
+	free(plan);
+}
+
+// --- learning ----------------------------------------------------------------------------------
+
+// May the MAC come, or move, to this port now?
+static bool may_learn(struct vswitch *vs, const struct sw_port_cfg *cfg, uint32_t slot,
+		      struct fdb_where where)
+{
+	if (fdb_port_count(vs->fdb, cfg->index) >= cfg->max_macs) {
+		vs->stats.refused_limit++;
+		return false;
+	}
+	if (slot && where.port != FDB_PORT_NONE) {
+		if (!token_take(&vs->moves[cfg->index], cfg->move_limit, vs->now_ns,
+				1000000000)) {
+			vs->stats.refused_limit++;
+			return false;
+		}
+		vs->stats.moved++;
+	}
+	return true;
+}
+
+static void learn_one(struct vswitch *vs, const struct learn_report *r)
+{
+	const struct compiled *c = vs->now;
+	const struct sw_port *port = c->snap->ports[r->port % PORT_SLOTS], *before;
+	struct domain_id id = c->ids[r->fid];
+	struct fdb_where where;
+	struct mac mac;
+	uint32_t slot;
+	int ret;
+
+	memcpy(mac.b, r->mac, 6);
+	// The report may be older than the last change.
+	if (!port || !port->learning || !id.used ||
+	    c->ports[r->port]->switch_id != id.switch_id ||
+	    !port_cfg_is_member(c->ports[r->port], id.vid))
+		return;
+	slot = fdb_find(vs->fdb, r->fid, mac, &where);
+	if (slot && where.port == r->port)
+		return;
+	if (slot && fdb_slot_state(vs->fdb, slot) == FDB_STATIC) {
+		vs->stats.refused_static++;
+		return;
+	}
+	if (!may_learn(vs, c->ports[r->port], slot, where))
+		return;
+	before = slot && where.port < PORT_MAX ? c->snap->ports[where.port] : NULL;
+	ret = fdb_set(vs->fdb, r->fid, mac,
+		      (struct fdb_where){ .port = r->port,
+					  .tag = port_cfg_tag(c->ports[r->port], id.vid) },
+		      FDB_LEARNT, !before || !sw_port_same_egress(before, port));
+	if (ret)
+		vs->stats.refused_limit++;
+	else
+		vs->stats.learnt++;
+}
+
+bool vswitch_learn(struct vswitch *vs)
+{
+	bool more = false;
+
+	for (unsigned int w = 0; w < vs->n_workers; w++) {
+		struct learn_report r;
+		unsigned int n = 0;
+
+		while (n < LEARN_BATCH &&
+		       rte_ring_sc_dequeue_elem(vs->queues[w].ring, &r, sizeof(r)) == 0) {
+			learn_one(vs, &r);
+			n++;
+		}
+		more |= n == LEARN_BATCH;
+	}
+	return more;
+}
+
+bool vswitch_arm(struct vswitch *vs)
+{
+	bool waiting = false;
+
+	for (unsigned int w = 0; w < vs->n_workers; w++) {
+		// Armed before the look, so that a report comes either seen or rung.
+		__atomic_store_n(&vs->queues[w].armed, true, __ATOMIC_SEQ_CST);
+		waiting |= !rte_ring_empty(vs->queues[w].ring);
+	}
+	return waiting;
+}
+
+static uint32_t ageing_of(uint16_t fid, void *arg)
+{
+	const struct vswitch *vs = arg;
+
+	return vs->now->switches[vs->now->ids[fid].switch_id].ageing_s;
+}
+
+void vswitch_second(struct vswitch *vs, uint32_t now_s)
+{
+	vs->now_ns = now_s * 1000000000ull;
+	fdb_set_now(vs->fdb, now_s);
+	vs->stats.aged += fdb_age(vs->fdb, AGE_SLOTS, ageing_of, vs);
+}

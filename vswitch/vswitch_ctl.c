@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vswitch/vswitch_ctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "vswitch/layer_filter.h"
+
+// --- switches ----------------------------------------------------------------------------------
+
+static const char *const switch_kind_words[] = { "external", "internal", "private", NULL };
+
+static const struct field switch_fields[] = {
+	FIELD(struct switch_obj, type, FIELD_ENUM, .words = switch_kind_words, .def = "external",
+	      .help = "who may attach: external: everybody; internal: guests and the host; private: "
+		      "guests only"),
+	FIELD(struct switch_obj, flood_unknown, FIELD_BOOL, .def = "true",
+	      .help = "send frames for unknown addresses to all ports of their VLAN, else drop them"),
+	FIELD(struct switch_obj, ageing, FIELD_UINT, .min = 10, .max = 1000000, .def = "300",
+	      .unit = "s", .help = "learnt addresses unseen for so long are forgotten"),
+};
+
+const struct object_type switch_type = {
+	.name = "switch",
+	.plural = "switches",
+	.help = "a virtual switch",
+	.size = sizeof(struct switch_obj),
+	OBJECT_FIELDS(switch_fields),
+};
+
+// --- ports -------------------------------------------------------------------------------------
+
+const char *const port_kind_words[] = { "tap", "ethdev", "pcap", "pair", "null", NULL };
+enum { KIND_TAP, KIND_ETHDEV, KIND_PCAP, KIND_PAIR, KIND_NULL };
+static const char *const role_words[] = { "guest", "internal", "uplink", NULL };
+static const char *const vlan_mode_words[] = { "auto", "untagged", "access", "trunk", NULL };
+static const char *const choice_words[] = { "auto", "on", "off", NULL };
+
+#define PORT(member, kind, ...) FIELD(struct port_obj, member, kind, __VA_ARGS__)
+
+static const struct field port_fields[] = {
+	{ .name = "switch", .type = FIELD_REF, .ref = "switch", .flags = FIELD_REQUIRED,
+	  .offset = offsetof(struct port_obj, switch_name), .size = sizeof(char *),
+	  .help = "the switch it belongs to" },
+	PORT(kind, FIELD_ENUM, .words = port_kind_words, .def = "tap", .flags = FIELD_IMMUTABLE,
+	     .help = "what is behind it: a kernel interface, a DPDK device, capture files, another "
+		     "port, nothing"),
+	PORT(role, FIELD_ENUM, .words = role_words, .def = "guest",
+	     .help = "guest: a virtual machine; internal: this host; uplink: the physical network"),
+	PORT(friendly_name, FIELD_STRING, .flags = FIELD_DETAIL, .help = "a name for people"),
+	PORT(guid, FIELD_GUID, .flags = FIELD_GENERATED | FIELD_UNIQUE | FIELD_DETAIL,
+	     .help = "identity for controllers"),
+	PORT(mac, FIELD_MAC, .flags = FIELD_GENERATED | FIELD_UNIQUE,
+	     .help = "address behind it; taken from the pool 00:15:5d for a tap that names none"),
+	PORT(vlan_mode, FIELD_ENUM, .words = vlan_mode_words, .def = "auto",
+	     .help = "untagged: no VLAN; access: in `vlan`, frames untagged; trunk: many, tagged; "
+		     "auto: trunk for an uplink, else untagged"),
+	PORT(vlan, FIELD_UINT, .min = 1, .max = VID_MAX, .help = "VLAN of an access port"),
+	PORT(native_vlan, FIELD_UINT, .min = 1, .max = VID_MAX, .flags = FIELD_DETAIL,
+	     .help = "VLAN of a trunk's untagged frames; not given: the untagged network"),
+	PORT(accept_untagged, FIELD_BOOL, .def = "true", .flags = FIELD_DETAIL,
+	     .help = "a trunk takes and gives untagged frames"),
+	PORT(allowed_vlans, FIELD_VLAN_SET, .flags = FIELD_DETAIL,
+	     .help = "VLANs of a trunk; not given: all"),
+	PORT(learning, FIELD_ENUM, .words = choice_words, .def = "auto", .flags = FIELD_DETAIL,
+	     .help = "learn the addresses behind it; auto: not for a guest that has a `mac`"),
+	PORT(max_macs, FIELD_UINT, .min = 1, .max = 1000000, .def = "65536", .flags = FIELD_DETAIL,
+	     .help = "addresses learnt here, at most"),
+	PORT(move_limit, FIELD_UINT, .max = 1000000, .def = "1000", .unit = "1/s",
+	     .flags = FIELD_DETAIL, .help = "addresses that may move here from other ports"),
+	PORT(storm_limit, FIELD_UINT, .max = 100000000, .def = "0", .unit = "frames/s",
+	     .flags = FIELD_DETAIL,
+	     .help = "broadcast, multicast and unknown frames it may send; 0: no limit"),
+	PORT(miss_budget, FIELD_UINT, .min = 1, .max = 100000000, .def = "4000000", .unit = "flows/s",
+	     .flags = FIELD_DETAIL, .help = "new flows it may make, per worker"),
+	PORT(mtu, FIELD_UINT, .min = 576, .max = 9202, .def = "1500", .unit = "bytes",
+	     .help = "largest packet without Ethernet header"),
+	PORT(queues, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .flags = FIELD_DETAIL,
+	     .help = "queue pairs; not given: one a worker where the device has so many"),
+	PORT(blocked, FIELD_BOOL, .def = "false",
+	     .help = "pass nothing yet, because its policy is still being written"),
+	PORT(ifname, FIELD_STRING, .max = 15, .flags = FIELD_DETAIL,
+	     .help = "tap: name of the kernel interface; not given: the port's name"),
+	PORT(netns, FIELD_STRING, .max = 63, .flags = FIELD_DETAIL,
+	     .help = "tap: network namespace that the interface is put into"),
+	PORT(devargs, FIELD_STRING, .flags = FIELD_DETAIL,
+	     .help = "ethdev: DPDK device, as 0000:01:00.0 or net_af_packet0,iface=eth1"),
+	PORT(rx_file, FIELD_STRING, .max = 4095, .flags = FIELD_DETAIL,
+	     .help = "pcap: capture whose frames come in"),
+	PORT(tx_file, FIELD_STRING, .max = 4095, .flags = FIELD_DETAIL,
+	     .help = "pcap: file that takes the frames sent to it"),
+	PORT(filter, FIELD_STRING, .max = 4095, .flags = FIELD_DETAIL,
+	     .help = "pcap: libpcap expression that frames of rx_file must match"),
+	PORT(loops, FIELD_UINT, .max = UINT32_MAX, .def = "1", .flags = FIELD_DETAIL,
+	     .help = "pcap: how often rx_file is played"),
+	PORT(peer, FIELD_STRING, .max = 63, .flags = FIELD_DETAIL,
+	     .help = "pair: word that both ends have in common"),
+	PORT(move_address, FIELD_BOOL, .def = "false", .flags = FIELD_DETAIL,
+	     .help = "uplink: move the host's addresses on the device to the internal port"),
+	FIELD_LIVE(link, FIELD_STRING, .help = "up, or why it is down"),
+	{ .name = "device", .type = FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
+	  .help = "what was opened" },
+	{ .name = "workers", .type = FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
+	  .help = "worker of each queue" },
+};
+
+bool port_learns(const struct port_obj *p)
+{
+	if (p->learning != CHOICE_AUTO)
+		return p->learning == CHOICE_ON;
+	return p->role != ROLE_GUEST || mac_is_zero(p->mac);
+}
+
+// The pool that Hyper-V hosts use, with bytes of our own behind Microsoft's prefix.
+static int generate_mac(struct port_obj *p, const struct model *model, struct err *err)
+{
+	const struct object *const *objs;
+	size_t n = model_list(model, &port_type, &objs);
+
+	for (int attempt = 0; attempt < 64; attempt++) {
+		struct mac mac = { .b = { 0x00, 0x15, 0x5d } };
+		bool taken = false;
+
+		if (getrandom(mac.b + 3, 3, 0) != 3)
+			break;
+		for (size_t i = 0; i < n && !taken; i++)
+			taken = mac_to_u64(((const struct port_obj *)objs[i])->mac) ==
+				mac_to_u64(mac);
+		if (!taken) {
+			p->mac = mac;
+			return 0;
+		}
+	}
+	return err_set(err, ENOSPC, "no free address in the pool 00:15:5d; give mac=");
+}
+
+static int generate_port(void *ctx, struct object *obj, const struct model *model, struct err *err)
+{
+	struct port_obj *p = container_of(obj, struct port_obj, head);
+	static const struct guid none;
+
+	if (memcmp(&p->guid, &none, sizeof(none)) == 0) {
+		if (getrandom(p->guid.b, sizeof(p->guid.b), 0) != sizeof(p->guid.b))
+			return err_set(err, EIO, "the kernel gives no random numbers");
+		p->guid.b[6] = (p->guid.b[6] & 0x0f) | 0x40; // RFC 9562, version 4
+		p->guid.b[8] = (p->guid.b[8] & 0x3f) | 0x80;
+	}
+	if (mac_is_zero(p->mac) && p->kind == KIND_TAP)
+		return generate_mac(p, model, err);
+	return 0;
+}
+
+static int check_vlan(const struct port_obj *p, struct err *err)
+{
+	static const struct vlan_set none;
+
+	if (p->vlan_mode == VLAN_ACCESS && !p->vlan)
+		return err_set(err, EINVAL, "an access port needs vlan=1…4094");
+	if (p->vlan_mode != VLAN_ACCESS && p->vlan)
+		return err_set(err, EINVAL, "vlan=%u needs vlan_mode=access", p->vlan);
+	if (p->vlan_mode != VLAN_TRUNK && p->native_vlan)
+		return err_set(err, EINVAL, "native_vlan=%u needs vlan_mode=trunk", p->native_vlan);
+	if (p->vlan_mode != VLAN_TRUNK && memcmp(&p->allowed_vlans, &none, sizeof(none)) != 0)
+		return err_set(err, EINVAL, "allowed_vlans needs vlan_mode=trunk");
+	return 0;
+}
+
+static int check_device(const struct port_obj *p, struct err *err)
+{
+	const struct {
+		const char *name, *value;
+		unsigned int kind;
+	} options[] = {
+		{ "ifname", p->ifname, KIND_TAP },    { "netns", p->netns, KIND_TAP },
+		{ "devargs", p->devargs, KIND_ETHDEV }, { "rx_file", p->rx_file, KIND_PCAP },
+		{ "tx_file", p->tx_file, KIND_PCAP }, { "filter", p->filter, KIND_PCAP },
+		{ "peer", p->peer, KIND_PAIR },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].value && options[i].kind != p->kind)
+			return err_set(err, EINVAL, "%s is for ports of kind %s, this is a %s",
+				       options[i].name, port_kind_words[options[i].kind],
+				       port_kind_words[p->kind]);
+	if (p->kind == KIND_ETHDEV && !p->devargs)
+		return err_set(err, EINVAL, "an ethdev port needs devargs=, as in "
+			       "devargs=0000:01:00.0");
+	if (p->kind == KIND_PCAP && !p->rx_file && !p->tx_file)
+		return err_set(err, EINVAL, "a pcap port needs rx_file= or tx_file=");
+	if (p->kind == KIND_PAIR && !p->peer)
+		return err_set(err, EINVAL, "a pair port needs peer=, the same word at both ends");
+	return 0;
+}
+
+static int check_port(void *ctx, const struct object *obj, const struct model *model,
+		      struct err *err)
+{
+	const struct port_obj *p = container_of(obj, struct port_obj, head);
+	const struct object *o = model_find(model, &switch_type, p->switch_name);
+	const struct switch_obj *s = container_of(o, struct switch_obj, head);
+	int ret;
+
+	if (mac_is_group(p->mac))
+		return err_set(err, EINVAL, "mac: a port's address cannot be a group address");
+	if (p->role == ROLE_UPLINK && s->type != SWITCH_EXTERNAL)
+		return err_set(err, EINVAL, "role=uplink needs an external switch, %s is %s; "
+			       "weft set switch %s type=external", p->switch_name,
+			       switch_kind_words[s->type], p->switch_name);
+	if (p->role == ROLE_INTERNAL && s->type == SWITCH_PRIVATE)
+		return err_set(err, EINVAL, "role=internal needs an external or internal switch, "
+			       "%s is private", p->switch_name);
+	ret = check_vlan(p, err);
+	return ret ? ret : check_device(p, err);
+}
+
+// --- rules -------------------------------------------------------------------------------------
+
+static const char *const direction_words[] = { "in", "out", NULL };
+static const char *const action_words[] = { "allow", "deny", NULL };
+static const char *const protocol_words[] = { "any", "tcp",  "udp", "icmp", "icmpv6",
+					      "sctp", "gre", "esp", "ah",   NULL };
+static const int16_t protocol_numbers[] = { -1, 6, 17, 1, 58, 132, 47, 50, 51 };
+
+int16_t rule_protocol(const struct rule_obj *r)
+{
+	return protocol_numbers[r->protocol];
+}
+
+#define RULE(member, kind, ...) FIELD(struct rule_obj, member, kind, __VA_ARGS__)
+
+static const struct field rule_fields[] = {
+	RULE(port, FIELD_REF, .ref = "port", .flags = FIELD_REQUIRED, .help = "port it guards"),
+	RULE(direction, FIELD_ENUM, .words = direction_words, .def = "in",
+	     .help = "in: frames that come from the port; out: frames that go to it"),
+	RULE(priority, FIELD_UINT, .max = UINT16_MAX, .def = "100",
+	     .help = "rules are looked at from the lowest number up, the first match decides"),
+	RULE(action, FIELD_ENUM, .words = action_words, .flags = FIELD_REQUIRED,
+	     .help = "what happens to a frame that matches"),
+	RULE(protocol, FIELD_ENUM, .words = protocol_words, .def = "any", .help = "IP protocol"),
+	RULE(source, FIELD_PREFIX, .help = "source addresses; not given: all"),
+	RULE(destination, FIELD_PREFIX, .help = "destination addresses; not given: all"),
+	RULE(source_ports, FIELD_PORT_RANGE, .help = "source ports; not given: all"),
+	RULE(destination_ports, FIELD_PORT_RANGE, .help = "destination ports; not given: all"),
+};
+
+static int check_rule(void *ctx, const struct object *obj, const struct model *model,
+		      struct err *err)
+{
+	const struct rule_obj *r = container_of(obj, struct rule_obj, head);
+	bool ports = r->source_ports.last || r->destination_ports.last;
+	int16_t protocol = rule_protocol(r);
+
+	if (ports && protocol >= 0 && protocol != 6 && protocol != 17 && protocol != 132)
+		return err_set(err, EINVAL, "protocol=%s has no ports; drop source_ports and "
+			       "destination_ports", protocol_words[r->protocol]);
+	if (r->source.family && r->destination.family &&
+	    r->source.family != r->destination.family)
+		return err_set(err, EINVAL, "source is IPv%u and destination IPv%u: nothing can "
+			       "match both", r->source.family, r->destination.family);
+	return 0;
+}
+
+struct object_type port_type = {
+	.name = "port",
+	.plural = "ports",
+	.help = "a place where frames enter and leave a switch",
+	.size = sizeof(struct port_obj),
+	OBJECT_FIELDS(port_fields),
+	.generate = generate_port,
+	.check = check_port,
+};
+
+const struct object_type rule_type = {
+	.name = "rule",
+	.plural = "rules",
+	.help = "allows or denies frames at a port by their 5-tuple",
+	.size = sizeof(struct rule_obj),
+	OBJECT_FIELDS(rule_fields),
+	.check = check_rule,
+};
