@@ -58,6 +58,11 @@ static bool range(const char **text, unsigned int max, unsigned int *first, unsi
 	return number(text, *first, max, last);
 }
 
+// snprintf at offset `len` of buf[size], which may lie behind its end; returns the new length.
+#define APPEND(buf, size, len, ...)                                                                \
+	((len) + (size_t)snprintf((len) < (size) ? (buf) + (len) : NULL,                           \
+				  (len) < (size) ? (size) - (len) : 0, __VA_ARGS__))
+
 bool mac_parse(const char *text, struct mac *out)
 {
 	struct mac mac;
@@ -107,11 +112,11 @@ bool guid_parse(const char *text, struct guid *out)
 
 size_t guid_print(const struct guid *guid, char *buf, size_t size)
 {
-	char text[37], *p = text;
+	size_t len = 0;
 
 	for (int i = 0; i < 16; i++)
-		p += sprintf(p, "%s%02x", guid_dash(i) ? "-" : "", guid->b[i]);
-	return (size_t)snprintf(buf, size, "%s", text);
+		len = APPEND(buf, size, len, "%s%02x", guid_dash(i) ? "-" : "", guid->b[i]);
+	return len;
 }
 
 bool vlan_set_parse(const char *text, struct vlan_set *out)
@@ -132,11 +137,6 @@ bool vlan_set_parse(const char *text, struct vlan_set *out)
 	*out = set;
 	return true;
 }
-
-// snprintf at offset `len` of buf[size], which may lie behind its end; returns the new length.
-#define APPEND(buf, size, len, ...)                                                                \
-	((len) + (size_t)snprintf((len) < (size) ? (buf) + (len) : NULL,                           \
-				  (len) < (size) ? (size) - (len) : 0, __VA_ARGS__))
 
 size_t vlan_set_print(const struct vlan_set *set, char *buf, size_t size)
 {

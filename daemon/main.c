@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
@@ -177,10 +179,11 @@ static void fini_workers(struct daemon *d)
 static int init_workers(struct daemon *d, struct err *err)
 {
 	for (unsigned int i = 0; i < d->opt.n_workers; i++) {
-		const struct pipeline_cfg pipeline = { .flow_entries = d->opt.flow_entries,
-						       .snapshot = vswitch_snapshot(d->vswitch),
-						       .fdb = vswitch_fdb(d->vswitch),
-						       .learn = vswitch_learn_queue(d->vswitch, i) };
+		const struct pipeline_cfg pipeline = {
+			.cache = { .entries = d->opt.flow_entries, .tsc_hz = rte_get_tsc_hz(),
+				   .fdb = vswitch_fdb(d->vswitch),
+				   .learn = vswitch_learn_queue(d->vswitch, i) },
+			.snapshot = vswitch_snapshot(d->vswitch) };
 		struct worker_cfg worker = { .id = i, .cpu = d->opt.worker_cpus[i],
 					     .poll = d->opt.poll, .rcu = d->rcu,
 					     .pools = &d->pools, .ops = &pipeline_ops };

@@ -15,6 +15,7 @@
 //                                 is set; l2_len includes VLAN tags.
 //   RTE_MBUF_F_RX_L4_CKSUM_GOOD   the L4 checksum is right: nobody need verify it.
 // All other ol_flags are clear, except RX_RSS_HASH with hash.rss as a NIC gave it, which rx keeps.
+// What rx returns is the caller's alone: one reference, data free to be written.
 // A frame's first min(pkt_len, PORT_HEADER_BYTES) bytes are in its first segment.
 #pragma once
 
@@ -34,12 +35,12 @@ struct rte_mempool;
 
 // What transmit may leave to the device. Bits of port_dev.offloads.
 enum port_offload {
-	PORT_OFFLOAD_IP_CSUM = 1 << 0,  // IPv4 header checksum
-	PORT_OFFLOAD_L4_CSUM = 1 << 1,  // TCP and UDP checksum, over IPv4 and IPv6
-	PORT_OFFLOAD_TSO = 1 << 2,      // TCP segmentation, IPv4 and IPv6
-	PORT_OFFLOAD_USO = 1 << 3,      // UDP segmentation, IPv4 and IPv6
+	PORT_OFFLOAD_IP_CSUM = 1 << 0,   // IPv4 header checksum
+	PORT_OFFLOAD_L4_CSUM = 1 << 1,   // TCP and UDP checksum, over IPv4 and IPv6
+	PORT_OFFLOAD_TSO = 1 << 2,       // TCP segmentation, IPv4 and IPv6; goes with L4_CSUM
+	PORT_OFFLOAD_USO = 1 << 3,       // UDP segmentation, IPv4 and IPv6; goes with L4_CSUM
 	PORT_OFFLOAD_MULTI_SEG = 1 << 4, // frames of several mbufs
-	PORT_OFFLOAD_INDIRECT = 1 << 5, // mbufs that share or borrow their data (refcnt > 1, clones)
+	PORT_OFFLOAD_INDIRECT = 1 << 5,  // mbufs that share or borrow data (refcnt > 1, clones)
 };
 
 // Where rx takes its mbufs from. Both are made at start; see dataplane/pools.h.
@@ -111,8 +112,9 @@ struct port_ops {
 	// them. Malformed frames are the device's to drop and to count as missed. worker (owner).
 	uint16_t (*rx)(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n);
 
-	// Sends up to n frames that the transmit stage has finished for dev->offloads. Returns
-	// how many it took; the rest stay with the caller. worker (owner).
+	// Sends up to n frames that the transmit stage has finished for dev->offloads: one with
+	// requests is the device's alone, its headers may be written. Returns how many it took;
+	// the rest stay with the caller. worker (owner).
 	uint16_t (*tx)(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n);
 
 	// A descriptor that polls readable while rx has something to give, or -1: the queue

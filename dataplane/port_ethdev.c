@@ -113,7 +113,6 @@ static uint16_t port_find(const char *devargs, bool *busy)
 static int port_probe(const struct port_cfg *cfg, uint16_t *port_id, struct err *err)
 {
 	bool busy;
-	int ret;
 
 	if (!cfg->devargs || !*cfg->devargs)
 		return err_set(err, EINVAL, "ethdev port %s needs devargs, such as 0000:01:00.0 or "
@@ -124,14 +123,15 @@ static int port_probe(const struct port_cfg *cfg, uint16_t *port_id, struct err 
 	if (busy)
 		return err_set(err, EBUSY, "devargs %s: another port uses this device",
 			       cfg->devargs);
-	ret = rte_dev_probe(cfg->devargs);
-	if (ret == 0)
+	if (rte_dev_probe(cfg->devargs) == 0)
 		*port_id = port_find(cfg->devargs, &busy);
 	if (*port_id != RTE_MAX_ETHPORTS)
 		return 0;
-	return err_set(err, ENODEV, "no DPDK device answers to devargs %s (%s): "
-		       "`dpdk-devbind.py --status-dev net` lists the NICs and their drivers",
-		       cfg->devargs, ret ? strerror(-ret) : "it has no Ethernet port");
+	return err_set(err, ENODEV,
+		       "no DPDK device answers to devargs %s: `dpdk-devbind.py --status-dev net` "
+		       "lists the NICs and their drivers, a virtual device is a driver's name and "
+		       "a number (net_af_packet0,iface=eth0); the log has DPDK's own words",
+		       cfg->devargs);
 }
 
 static uint64_t tx_offloads(uint64_t capa, uint32_t *offloads)
@@ -224,16 +224,24 @@ static int queues_setup(struct ethdev *eth, const struct rte_eth_conf *conf,
 	return 0;
 }
 
+// Drivers that do not say their largest MTU leave it at 65535 and mean their frame length.
+static uint16_t mtu_limit(const struct rte_eth_dev_info *info)
+{
+	uint32_t by_frame = info->max_rx_pktlen - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN;
+
+	return info->max_mtu < UINT16_MAX ? info->max_mtu : RTE_MIN(by_frame, UINT16_MAX);
+}
+
 static int port_configure(struct ethdev *eth, const struct port_cfg *cfg,
 			  const struct rte_eth_dev_info *info, struct err *err)
 {
-	uint16_t mtu = cfg->mtu ? cfg->mtu : RTE_MIN(RTE_ETHER_MTU, info->max_mtu);
+	uint16_t max = mtu_limit(info), mtu = cfg->mtu ? cfg->mtu : RTE_MIN(RTE_ETHER_MTU, max);
 	struct rte_eth_conf conf;
 	int ret;
 
-	if (mtu < info->min_mtu || mtu > info->max_mtu)
+	if (mtu < info->min_mtu || mtu > max)
 		return err_set(err, EINVAL, "mtu %u: %s takes %u to %u", mtu, eth->dev.what,
-			       info->min_mtu, info->max_mtu);
+			       info->min_mtu, max);
 	eth->dev.max_frame = RTE_MIN((uint32_t)mtu + ETHDEV_OVERHEAD, PORT_MAX_FRAME);
 	conf_fill(&conf, info, &eth->dev, mtu);
 	ret = queues_setup(eth, &conf, cfg->pools, err);
@@ -258,7 +266,9 @@ static void ethdev_close(struct port_dev *dev)
 	rte_eth_dev_stop(eth->port_id);
 	rte_eth_dev_close(eth->port_id);
 	taken[eth->port_id] = false;
-	rte_dev_remove(eth->device);
+	// A card with several ports stays while another is there.
+	if (rte_eth_find_next_of(0, eth->device) >= RTE_MAX_ETHPORTS)
+		rte_dev_remove(eth->device);
 	free(eth->queues);
 	free(eth);
 }

@@ -165,7 +165,7 @@ static int pair_open(const struct port_cfg *cfg, struct port_dev **out, struct e
 				       strerror(-ret));
 	}
 	if (link->n_queues != n_queues)
-		return err_set(err, EINVAL, "pair %s: the other end has %u queues, this one wants %u",
+		return err_set(err, EINVAL, "pair %s: the other end has %u queues, not %u",
 			       cfg->peer, link->n_queues, n_queues);
 	end = &link->ends[atomic_load(&link->ends[0].open)];
 	if (atomic_load(&end->open))
@@ -201,7 +201,7 @@ static uint16_t pair_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t 
 	struct pair_queue *q = container_of(pq, struct pair_queue, q);
 
 	n = (uint16_t)rte_ring_sc_dequeue_burst(q->rx, (void **)pkts, n, NULL);
-	return n ? port_rx_fix(pkts, n, PORT_REQUEST_FLAGS | PORT_FAMILY_FLAGS | PORT_STATE_FLAGS) : 0;
+	return port_rx_fix(pkts, n, PORT_REQUEST_FLAGS | PORT_FAMILY_FLAGS | PORT_STATE_FLAGS);
 }
 
 static void ring_bell(struct pair_queue *peer)

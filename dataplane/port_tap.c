@@ -36,7 +36,7 @@ struct tap_queue {
 	struct rte_mempool *pool;
 	struct rte_mbuf *chain[TAP_CHAIN]; // where the next frame goes
 	struct iovec rx_iov[1 + TAP_CHAIN]; // rx_header and the rooms of chain[]
-	struct virtio_net_hdr rx_header;
+	struct vnet_header rx_header;
 	uint64_t missed;    // worker: w, control: r; as the rest
 	uint64_t no_mbuf;
 	uint64_t tx_errors;
@@ -134,7 +134,7 @@ static uint16_t tap_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t n
 // Writes one frame. Returns 0 or -errno.
 static int frame_write(struct tap_queue *q, struct rte_mbuf *m)
 {
-	struct virtio_net_hdr header;
+	struct vnet_header header;
 	struct iovec iov[1 + TAP_MAX_SEGS] = { { &header, sizeof(header) } };
 	int n = 1;
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <rte_common.h>
@@ -13,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "dataplane/vnet.h"
 
 // Kernel 6.2; Debian 12's headers do not name them yet.
 #ifndef TUN_F_USO4
@@ -53,7 +54,7 @@ static int refused(const char *ifname, int error, struct err *err)
 static int queue_open(const char *ifname, bool first, int *fd, struct err *err)
 {
 	struct ifreq ifr = ifreq_for(ifname);
-	int header_bytes = sizeof(struct virtio_net_hdr), error;
+	int header_bytes = sizeof(struct vnet_header), error;
 
 	*fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0 && (errno == ENOENT || errno == ENODEV))

@@ -6,7 +6,7 @@
 #include "dataplane/port.h"
 
 struct tap_fds {
-	int queue[PORT_MAX_QUEUES]; // non-blocking; each frame behind a virtio_net_hdr of 10 bytes
+	int queue[PORT_MAX_QUEUES]; // non-blocking; each frame behind a struct vnet_header
 	uint16_t n_queues;
 	int control; // a socket in the interface's namespace, for ioctls
 	bool uso;    // the kernel knows UDP segmentation (6.2 and later)

@@ -383,7 +383,7 @@ static void virtio_header_there_and_back(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
 		struct rte_mbuf *m = test_frame_build(pools.small, &frames[i]);
 		uint64_t flags = m->ol_flags, offload = m->tx_offload;
-		struct virtio_net_hdr h;
+		struct vnet_header h;
 
 		vnet_from_mbuf(&h, m);
 		assert_int_equal(h.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
@@ -409,13 +409,13 @@ static void virtio_header_there_and_back(void **state)
 static void known_good_crosses(void **state)
 {
 	struct rte_mbuf *m = test_frame_build(pools.small, &(struct test_frame){ .tcp = true });
-	struct virtio_net_hdr h = { .flags = VIRTIO_NET_HDR_F_DATA_VALID };
+	struct vnet_header h = { .flags = VIRTIO_NET_HDR_F_DATA_VALID };
 
 	assert_true(vnet_to_mbuf(&h, m));
 	assert_int_equal(m->ol_flags, RTE_MBUF_F_RX_L4_CKSUM_GOOD);
 	vnet_from_mbuf(&h, m);
 	assert_int_equal(h.flags, VIRTIO_NET_HDR_F_DATA_VALID);
-	h = (struct virtio_net_hdr){ 0 };
+	h = (struct vnet_header){ 0 };
 	assert_true(vnet_to_mbuf(&h, m));
 	assert_int_equal(m->ol_flags, 0);
 	rte_pktmbuf_free(m);
@@ -425,7 +425,7 @@ static void known_good_crosses(void **state)
 static void lying_virtio_headers(void **state)
 {
 	static const struct {
-		struct virtio_net_hdr h;
+		struct vnet_header h;
 		bool good;
 	} cases[] = {
 		{ { .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 100 }, false },
@@ -453,7 +453,7 @@ static void lying_virtio_headers(void **state)
 	}
 	for (uint32_t i = 0; i < 200000; i++) {
 		struct rte_mbuf *m = test_frame_build(pools.small, &f);
-		struct virtio_net_hdr h = { .flags = (uint8_t)rand(), .gso_type = (uint8_t)rand(),
+		struct vnet_header h = { .flags = (uint8_t)rand(), .gso_type = (uint8_t)rand(),
 					    .gso_size = (uint16_t)rand(),
 					    .csum_start = (uint16_t)(i & 1 ? rand() : 34),
 					    .csum_offset = (uint16_t)(rand() % 600) };

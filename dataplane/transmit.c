@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/transmit.h"
 
-#include <errno.h>
 #include <rte_mbuf.h>
 
 #include "dataplane/pools.h"
@@ -144,13 +143,14 @@ struct stage {
 	const struct port_dev *dev;
 	const struct port_pools *pools;
 	struct transmit_result *result;
+	struct rte_mbuf **out;
+	uint16_t n_out, max_out;
 };
 
-static int drop(const struct stage *s, struct rte_mbuf *m, enum drop reason)
+static void drop(struct stage *s, struct rte_mbuf *m, enum drop reason)
 {
 	s->result->drops[reason]++;
 	rte_pktmbuf_free(m);
-	return 0;
 }
 
 // A device goes by the frame's length, we by the IP header's: where they differ, we cut.
@@ -166,93 +166,109 @@ static bool device_segments(const struct port_dev *dev, const struct rte_mbuf *m
 	       layers_header_bytes(at) + at->payload_bytes == m->pkt_len;
 }
 
-// A request for segmentation with more payload than one frame takes. As finish_one.
-static int finish_large(const struct stage *s, struct rte_mbuf *m, struct layers *at,
-			struct rte_mbuf **out, uint16_t max_out)
+// Cuts m into n frames in software.
+static void cut(struct stage *s, struct rte_mbuf *m, struct layers *at)
 {
 	uint32_t frame = layers_header_bytes(at) + m->tso_segsz, payload = at->payload_bytes;
-	uint32_t n = segment_count(at, m->tso_segsz);
+	struct rte_mbuf **out = s->out + s->n_out;
+	uint32_t n = segment_cut(m, at, m->tso_segsz, pool_for(s->pools, frame), out);
 
-	if (frame > s->dev->max_frame)
-		return drop(s, m, DROP_MTU_MISMATCH);
-	if (device_segments(s->dev, m, at)) {
-		imply_csums(m, at);
-		finish_csums(s->dev, m, at);
-		out[0] = m;
-		return 1;
+	if (n == 0) {
+		drop(s, m, DROP_RESOURCES);
+		return;
 	}
-	if (n > SEGMENT_MAX)
-		return drop(s, m, DROP_OFFLOAD_INVALID);
-	if (n > max_out)
-		return -ENOSPC;
-	if (!segment_cut(m, at, m->tso_segsz, pool_for(s->pools, frame), out, n))
-		return drop(s, m, DROP_RESOURCES);
 	for (uint32_t i = 0; i < n; i++, payload -= at->payload_bytes) {
 		at->payload_bytes = RTE_MIN(payload, (uint32_t)m->tso_segsz);
 		finish_csums(s->dev, out[i], at);
 	}
-	rte_pktmbuf_free(m);
+	s->n_out += (uint16_t)n;
 	s->result->created += n - 1;
-	return (int)n;
+	rte_pktmbuf_free(m);
 }
 
-// One frame that needs work or cannot be sent. Returns the number of frames written to
-// out[max_out], which may be 0 (dropped), or -ENOSPC: nothing done, out[] is too full.
-static int finish_one(const struct stage *s, struct rte_mbuf *m, struct rte_mbuf **out,
-		      uint16_t max_out)
+// A request for segmentation with more payload than one frame takes. As finish_one.
+static bool finish_large(struct stage *s, struct rte_mbuf *m, struct layers *at)
 {
-	bool request = m->ol_flags & transmit_offload_mask, copy;
+	uint32_t n = segment_count(at, m->tso_segsz);
+
+	if (layers_header_bytes(at) + m->tso_segsz > s->dev->max_frame) {
+		drop(s, m, DROP_MTU_MISMATCH);
+	} else if (device_segments(s->dev, m, at)) {
+		imply_csums(m, at);
+		finish_csums(s->dev, m, at);
+		s->out[s->n_out++] = m;
+	} else if (n > SEGMENT_MAX) {
+		drop(s, m, DROP_OFFLOAD_INVALID);
+	} else if (n > (uint32_t)s->max_out - s->n_out) {
+		return false;
+	} else {
+		cut(s, m, at);
+	}
+	return true;
+}
+
+static bool must_copy(const struct stage *s, const struct rte_mbuf *m)
+{
+	if (m->nb_segs > 1 && !(s->dev->offloads & PORT_OFFLOAD_MULTI_SEG))
+		return true;
+	return is_shared(m) && ((m->ol_flags & transmit_offload_mask) ||
+				!(s->dev->offloads & PORT_OFFLOAD_INDIRECT));
+}
+
+// One frame that needs work or cannot be sent. There is room for one in out[]; false: for its
+// segments there is not, nothing was done.
+static bool finish_one(struct stage *s, struct rte_mbuf *m)
+{
+	const uint64_t seg = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG;
+	bool request = m->ol_flags & transmit_offload_mask;
 	struct layers at;
 
-	if (request && !request_find(m, &at))
-		return drop(s, m, DROP_OFFLOAD_INVALID);
-	if ((m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) &&
-	    at.payload_bytes > m->tso_segsz)
-		return finish_large(s, m, &at, out, max_out);
-	if (m->pkt_len > s->dev->max_frame)
-		return drop(s, m, DROP_MTU_MISMATCH);
-	copy = m->nb_segs > 1 && !(s->dev->offloads & PORT_OFFLOAD_MULTI_SEG);
-	if (is_shared(m))
-		copy |= request || !(s->dev->offloads & PORT_OFFLOAD_INDIRECT);
-	if (copy) {
-		out[0] = rte_pktmbuf_copy(m, pool_for(s->pools, m->pkt_len), 0, UINT32_MAX);
-		if (!out[0])
-			return drop(s, m, DROP_RESOURCES);
-		rte_pktmbuf_free(m);
-		m = out[0];
+	if (request && !request_find(m, &at)) {
+		drop(s, m, DROP_OFFLOAD_INVALID);
+		return true;
 	}
-	if (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)) {
+	if ((m->ol_flags & seg) && at.payload_bytes > m->tso_segsz)
+		return finish_large(s, m, &at);
+	if (m->pkt_len > s->dev->max_frame) {
+		drop(s, m, DROP_MTU_MISMATCH);
+		return true;
+	}
+	if (must_copy(s, m)) {
+		struct rte_mempool *pool = pool_for(s->pools, m->pkt_len);
+		struct rte_mbuf *copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+
+		if (!copy) {
+			drop(s, m, DROP_RESOURCES);
+			return true;
+		}
+		rte_pktmbuf_free(m);
+		m = copy;
+	}
+	if (m->ol_flags & seg) {
 		imply_csums(m, &at);
-		m->ol_flags &= ~(RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG);
+		m->ol_flags &= ~seg;
 	}
 	if (request)
 		finish_csums(s->dev, m, &at);
-	out[0] = m;
-	return 1;
+	s->out[s->n_out++] = m;
+	return true;
 }
 
-// The rest of a batch in which some frame needs work.
-static uint16_t finish_mixed(const struct stage *s, struct filter f, struct rte_mbuf **pkts,
-			     uint16_t n, uint16_t *n_done, struct rte_mbuf **out, uint16_t max_out)
+// A batch in which some frame needs work. Returns how many of pkts[n] were consumed.
+static uint16_t finish_mixed(struct stage *s, struct filter f, struct rte_mbuf **pkts, uint16_t n)
 {
-	uint16_t n_out = 0, i;
+	uint16_t i;
 
-	for (i = 0; i < n && n_out < max_out; i++) {
+	for (i = 0; i < n && s->n_out < s->max_out; i++) {
 		struct traits t = { 0 };
-		int made;
 
 		traits_add(&t, pkts[i]);
-		if (fits(f, &t, s->dev->max_frame)) {
-			out[n_out++] = pkts[i];
-			continue;
-		}
-		made = finish_one(s, pkts[i], out + n_out, max_out - n_out);
-		if (made < 0)
+		if (fits(f, &t, s->dev->max_frame))
+			s->out[s->n_out++] = pkts[i];
+		else if (!finish_one(s, pkts[i]))
 			break;
-		n_out += (uint16_t)made;
 	}
-	*n_done = i;
-	return n_out;
+	return i;
 }
 
 uint16_t transmit_finish(const struct port_dev *dev, const struct port_pools *pools,
@@ -268,9 +284,12 @@ uint16_t transmit_finish(const struct port_dev *dev, const struct port_pools *po
 		traits_add(&t, pkts[i]);
 		out[i] = pkts[i];
 	}
-	if (unlikely(!fits(f, &t, dev->max_frame)))
-		return finish_mixed(&(struct stage){ dev, pools, result }, f, pkts, n, n_done, out,
-				    max_out);
+	if (unlikely(!fits(f, &t, dev->max_frame))) {
+		struct stage s = { dev, pools, result, out, .max_out = max_out };
+
+		*n_done = finish_mixed(&s, f, pkts, n);
+		return s.n_out;
+	}
 	*n_done = room;
 	return room;
 }

@@ -28,7 +28,7 @@ static uint64_t segment_request(uint8_t gso_type, const struct layers *at)
 	}
 }
 
-bool vnet_to_mbuf(const struct virtio_net_hdr *h, struct rte_mbuf *m)
+bool vnet_to_mbuf(const struct vnet_header *h, struct rte_mbuf *m)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct layers at;
@@ -67,13 +67,13 @@ static uint8_t gso_type(const struct rte_mbuf *m, const uint8_t *l4)
 	return type;
 }
 
-void vnet_from_mbuf(struct virtio_net_hdr *h, struct rte_mbuf *m)
+void vnet_from_mbuf(struct vnet_header *h, struct rte_mbuf *m)
 {
 	uint64_t l4 = m->ol_flags & RTE_MBUF_F_TX_L4_MASK;
 	uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
 	struct layers at;
 
-	*h = (struct virtio_net_hdr){ 0 };
+	*h = (struct vnet_header){ 0 };
 	if (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 		h->flags = VIRTIO_NET_HDR_F_DATA_VALID;
 	// The stage has checked the request; found again for the lengths that the IP header says.

@@ -45,11 +45,6 @@ static struct worker *worker_of(const struct worker_out *out)
 	return container_of(out, struct worker, out);
 }
 
-const struct port_pools *worker_pools(const struct worker_out *out)
-{
-	return worker_of(out)->cfg.pools;
-}
-
 void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum drop reason,
 		 struct rte_mbuf *m)
 {
@@ -88,7 +83,7 @@ static void send_own(struct worker *w, struct egress *e)
 
 	while (done < e->n) {
 		uint16_t step = 0;
-		uint16_t n = transmit_finish(e->dev, w->cfg.pools, e->pkts + done, e->n - done,
+		uint16_t n = transmit_finish(e->dev, w->out.pools, e->pkts + done, e->n - done,
 					     &step, ready, ARRAY_SIZE(ready), &result);
 
 		done += step;
@@ -260,6 +255,7 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 		return err_set(err, ENOMEM, "no memory for worker %u", cfg->id);
 	memset(w, 0, sizeof(*w));
 	w->cfg = *cfg;
+	w->out.pools = cfg->pools;
 	w->next_plan.rcu_ptr = calloc(1, sizeof(struct worker_plan));
 	ret = idle_init(&w->idle, cfg->poll);
 	if (ret || !w->next_plan.rcu_ptr) {

@@ -121,11 +121,9 @@ const struct port_counters *worker_spare(const struct worker *w);
 struct worker_out {
 	const struct worker_plan *plan; // of this loop
 	struct egress *dirty;           // those to be flushed at the end of the batch
+	const struct port_pools *pools; // for copies
 	struct port_counters spare;     // counts for ports that are already gone
 };
-
-// Mempools for copies.
-const struct port_pools *worker_pools(const struct worker_out *out);
 
 // Sends what e holds, or hands it to the worker that can; what cannot leave is counted.
 void worker_flush(struct worker_out *out, struct egress *e);

@@ -86,15 +86,16 @@ static void metadata_copy(struct rte_mbuf *to, const struct rte_mbuf *from, cons
 	rte_mbuf_dynfield_copy(to, from);
 }
 
-bool segment_cut(const struct rte_mbuf *m, const struct layers *at, uint16_t mss,
-		 struct rte_mempool *pool, struct rte_mbuf **out, uint32_t n)
+uint32_t segment_cut(const struct rte_mbuf *m, const struct layers *at, uint16_t mss,
+		     struct rte_mempool *pool, struct rte_mbuf **out)
 {
-	uint32_t header_bytes = layers_header_bytes(at);
+	uint32_t header_bytes = layers_header_bytes(at), n = segment_count(at, mss);
 	const uint8_t *headers = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct cursor payload = { m, header_bytes };
 
+	assert(n <= SEGMENT_MAX);
 	if (rte_pktmbuf_alloc_bulk(pool, out, n) != 0)
-		return false;
+		return 0;
 	for (uint32_t i = 0, offset = 0; i < n; i++, offset += mss) {
 		uint32_t len = RTE_MIN(mss, at->payload_bytes - offset);
 		uint8_t *frame = rte_pktmbuf_mtod(out[i], uint8_t *);
@@ -106,5 +107,5 @@ bool segment_cut(const struct rte_mbuf *m, const struct layers *at, uint16_t mss
 		out[i]->pkt_len = header_bytes + len;
 		metadata_copy(out[i], m, at);
 	}
-	return true;
+	return n;
 }

@@ -163,8 +163,8 @@ static uint8_t *put_l3(uint8_t *p, const struct test_frame *f, uint32_t l4_total
 	p[9] = proto;
 	put16(p + 12, 0x0a09);
 	put16(p + 14, 0x0001);
-	put16(p + 16, 0xfffe);
-	put16(p + 18, 0xfd02);
+	put16(p + 16, 0x0a09);
+	put16(p + 18, 0x0002);
 	memset(p + 20, 1, f->option_bytes);
 	return p + 20 + f->option_bytes;
 }

@@ -20,7 +20,8 @@ void test_pool_destroy(struct rte_mempool *pool);
 // mbufs not in the pool now.
 uint32_t test_pool_out(struct rte_mempool *pool);
 
-// A TCP or UDP frame. Zeroes give a plain IPv4 UDP frame without payload.
+// A TCP or UDP frame from 10.9.0.1, 02:00:00:00:00:01, port 40000 to 10.9.0.2, 02:00:00:00:00:02,
+// port 5201. Zeroes give a plain IPv4 UDP frame without payload.
 struct test_frame {
 	uint16_t n_tags;      // VLAN tags, the outer of two as QINQ
 	bool ipv6;

@@ -3,7 +3,6 @@
 
 #include <sys/eventfd.h>
 
-#include <rte_cycles.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
@@ -14,19 +13,18 @@
 #define SWEEP_PER_S 200000u   // entries looked at per second
 #define REFRESH_TICKS 4096u   // about 3 s: sources of flows used since are looked up again
 
-int cache_init(struct cache *c, uint32_t entries, struct fdb *fdb, struct learn_queue *learn,
-	       struct err *err)
+int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 {
 	int ret = program_table_init(&c->programs, err);
 
 	for (int level = 0; !ret && level < N_LEVELS; level++)
-		ret = flow_table_init(&c->tables[level], entries,
+		ret = flow_table_init(&c->tables[level], cfg->entries,
 				      level == LEVEL2_V6 ? sizeof(struct flow6)
 							 : sizeof(struct flow),
 				      err);
-	c->fdb = fdb;
-	c->learn = learn;
-	c->now_tsc = c->swept_tsc = rte_rdtsc();
+	c->tsc_hz = cfg->tsc_hz;
+	c->fdb = cfg->fdb;
+	c->learn = cfg->learn;
 	if (ret)
 		cache_fini(c);
 	return ret;
@@ -39,9 +37,9 @@ void cache_fini(struct cache *c)
 		flow_table_fini(&c->tables[level]);
 }
 
-bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now_tsc)
+bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz)
 {
-	uint64_t hz = rte_get_tsc_hz(), elapsed = now_tsc - b->stamp_tsc;
+	uint64_t elapsed = now - b->stamp;
 
 	// Refilled in steps of 1/1024 s, to keep the division off most packets.
 	if (elapsed > hz >> 10) {
@@ -50,13 +48,20 @@ bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now_tsc)
 		// At low rates a step may be worth less than one token: time keeps running then.
 		if (add) {
 			b->tokens = b->tokens + add > per_s ? per_s : b->tokens + add;
-			b->stamp_tsc = now_tsc;
+			b->stamp = now;
 		}
 	}
 	if (!b->tokens)
 		return false;
 	b->tokens--;
 	return true;
+}
+
+// Tokens for new flows of the port that a batch came from.
+static bool miss_allowed(struct cache *c, const struct view *v)
+{
+	return token_take(&c->ports[v->port->index].miss, v->port->miss_budget, c->now_tsc,
+			  c->tsc_hz);
 }
 
 void cache_report(struct cache *c, uint16_t fid, const struct packet *p)
@@ -120,7 +125,7 @@ struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
 	if (f)
 		return f;
 	c->stats.misses[LEVEL1]++;
-	if (!token_take(&c->ports[v->port->index].miss, v->port->miss_budget, c->now_tsc))
+	if (!miss_allowed(c, v))
 		return NULL;
 	f = flow_insert(t, hash, key, NULL);
 	if (!f)
@@ -145,7 +150,7 @@ struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
 	if (f)
 		return f;
 	c->stats.misses[level]++;
-	if (!token_take(&c->ports[v->port->index].miss, v->port->miss_budget, c->now_tsc))
+	if (!miss_allowed(c, v))
 		return NULL;
 	f = flow_insert(t, hash, key, key6);
 	if (!f)
@@ -183,7 +188,7 @@ static void sweep_level(struct cache *c, const struct snapshot *snap, int level,
 	struct flow_table *t = &c->tables[level];
 	bool crowded = t->n_used > t->capacity - t->capacity / 8, wrapped;
 	uint64_t idle_s = crowded ? IDLE_CROWDED_S : IDLE_S;
-	uint32_t limit = (uint32_t)(idle_s * rte_get_tsc_hz() >> TICK_SHIFT);
+	uint32_t limit = (uint32_t)(idle_s * c->tsc_hz >> TICK_SHIFT);
 	struct flow *flows[SWEEP_MAX];
 
 	n = flow_clock(t, flows, n, &wrapped);
@@ -202,12 +207,12 @@ static void sweep_level(struct cache *c, const struct snapshot *snap, int level,
 
 void cache_sweep(struct cache *c, const struct snapshot *snap, uint64_t now_tsc)
 {
-	uint64_t elapsed = now_tsc - c->swept_tsc;
-	uint64_t n = elapsed * SWEEP_PER_S / rte_get_tsc_hz();
+	uint64_t elapsed = c->swept_tsc ? now_tsc - c->swept_tsc : 0;
+	uint64_t n = elapsed * SWEEP_PER_S / c->tsc_hz;
 
 	c->now_tsc = now_tsc;
 	c->tick = (uint32_t)(now_tsc >> TICK_SHIFT);
-	if (n < SWEEP_MIN)
+	if (c->swept_tsc && n < SWEEP_MIN)
 		return;
 	c->swept_tsc = now_tsc;
 	n = n > SWEEP_MAX ? SWEEP_MAX : n;

@@ -28,9 +28,9 @@ struct learn_queue {
 	bool armed;            // control: sets before it sleeps, worker: clears when it rings
 };
 
-// A rate per second, spent one by one. TSC based, so that a burst of one second's worth passes.
+// A rate per second, spent one by one; a burst of one second's worth passes.
 struct token_bucket {
-	uint64_t tokens, stamp_tsc;
+	uint64_t tokens, stamp;
 };
 
 enum { LEVEL1, LEVEL2, LEVEL2_V6, N_LEVELS };
@@ -52,6 +52,7 @@ struct cache {
 	struct {
 		struct token_bucket miss, storm;
 	} ports[PORT_SLOTS];
+	uint64_t tsc_hz;
 	uint32_t tick;         // now, in units of 2^TICK_SHIFT TSC cycles
 	uint64_t now_tsc;
 	uint64_t swept_tsc;    // when the clock hands last moved
@@ -69,9 +70,15 @@ struct view {
 	const struct fdb_where *words;
 };
 
-// entries: flows in each table. control, before the worker starts.
-int cache_init(struct cache *c, uint32_t entries, struct fdb *fdb, struct learn_queue *learn,
-	       struct err *err);
+// What a worker's cache is made with.
+struct cache_cfg {
+	uint32_t entries; // flows in each table, 1 … FLOW_MAX
+	uint64_t tsc_hz;  // of the clock that cache_sweep is given
+	struct fdb *fdb;
+	struct learn_queue *learn;
+};
+
+int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err); // control
 void cache_fini(struct cache *c); // control, after it has stopped
 
 // Is what the flow remembers still what the switch would decide?
@@ -94,8 +101,8 @@ struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
 void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,
 		   const struct key_l3 *l3);
 
-// Takes one token; false: none left. per_s: the rate, 0 … 2^32-1.
-bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now_tsc);
+// Takes one token; false: none left. per_s: the rate, 0 … 2^32-1; now: of any clock of `hz`.
+bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz);
 
 // Tells control that p's source MAC is behind p->in_port.
 void cache_report(struct cache *c, uint16_t fid, const struct packet *p);

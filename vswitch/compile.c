@@ -241,7 +241,7 @@ static int make_ports(struct compiled *c, const struct vswitch_cfg *cfg, const s
 
 // --- static MACs -------------------------------------------------------------------------------
 
-static int compare_statics(const void *a, const void *b)
+static int compare_fixed(const void *a, const void *b)
 {
 	const struct static_mac *x = a, *y = b;
 	uint64_t m = mac_to_u64(x->mac), n = mac_to_u64(y->mac);
@@ -252,7 +252,7 @@ static int compare_statics(const void *a, const void *b)
 }
 
 // A port's own address is known in every domain that it is a member of.
-static int make_statics(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
+static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
 {
 	uint32_t room = 0;
 
@@ -264,21 +264,21 @@ static int make_statics(struct compiled *c, const struct vswitch_cfg *cfg, struc
 
 			if (!fid || !port_cfg_is_member(p, vid))
 				continue;
-			if (c->n_statics == room) {
+			if (c->n_fixed == room) {
 				void *more;
 
 				room = room ? 2 * room : 64;
-				more = realloc(c->statics, room * sizeof(*c->statics));
+				more = realloc(c->fixed, room * sizeof(*c->fixed));
 				if (!more)
 					return err_set(err, ENOMEM, "no memory for MAC addresses");
-				c->statics = more;
+				c->fixed = more;
 			}
-			c->statics[c->n_statics++] = (struct static_mac){
+			c->fixed[c->n_fixed++] = (struct static_mac){
 				fid, p->index, port_cfg_tag(p, vid), p->mac };
 		}
 	}
-	if (c->n_statics)
-		qsort(c->statics, c->n_statics, sizeof(*c->statics), compare_statics);
+	if (c->n_fixed)
+		qsort(c->fixed, c->n_fixed, sizeof(*c->fixed), compare_fixed);
 	return 0;
 }
 
@@ -312,7 +312,7 @@ void compiled_free(struct compiled *c, const struct compiled *other)
 		free(c->fids[i]);
 	free(c->snap);
 	free(c->ids);
-	free(c->statics);
+	free(c->fixed);
 	free(c);
 }
 
@@ -335,7 +335,7 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, uint32_t *next_
 	if (!ret)
 		ret = make_ports(c, cfg, old, next_gen, err);
 	if (!ret)
-		ret = make_statics(c, cfg, err);
+		ret = make_fixed(c, cfg, err);
 	if (ret) {
 		vswitch_cfg_drop(cfg); // what no port took over
 		compiled_free(c, old);

@@ -24,8 +24,8 @@ struct compiled {
 	uint16_t *fids[SWITCH_MAX];  // [4096] by VID; NULL: no such switch
 	struct sw_switch_cfg switches[SWITCH_MAX];
 	struct sw_port_cfg *ports[PORT_SLOTS]; // wishes by index, without their layers
-	struct static_mac *statics;  // sorted by (fid, mac)
-	uint32_t n_statics;
+	struct static_mac *fixed;  // sorted by (fid, mac)
+	uint32_t n_fixed;
 };
 
 // Compiles cfg beside `old` (NULL: nothing is in force). next_gen: the next unused generation

@@ -7,7 +7,7 @@
 
 static struct rte_mbuf *copy(struct worker_out *out, struct rte_mbuf *m)
 {
-	return rte_pktmbuf_copy(m, worker_pools(out)->small, 0, UINT32_MAX);
+	return rte_pktmbuf_copy(m, out->pools->small, 0, UINT32_MAX);
 }
 
 struct rte_mbuf *egress_retag(struct worker_out *out, struct rte_mbuf *m, enum tag_form form,
@@ -94,7 +94,8 @@ void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,
 	struct packet pkt;
 
 	if (v->port->storm_limit &&
-	    !token_take(&c->ports[v->port->index].storm, v->port->storm_limit, c->now_tsc)) {
+	    !token_take(&c->ports[v->port->index].storm, v->port->storm_limit, c->now_tsc,
+			c->tsc_hz)) {
 		worker_drop(out, v->port->index, DROP_RX, DROP_STORM_LIMIT, m);
 		return;
 	}

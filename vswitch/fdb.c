@@ -207,7 +207,7 @@ static void slot_give(struct fdb *fdb, uint32_t slot)
 	set_word(fdb, slot, (struct fdb_where){ fdb->next_gen++, FDB_PORT_NONE, 0 });
 	index_del(fdb, s->key, slot);
 	__atomic_store_n(&s->key, 0, __ATOMIC_RELEASE);
-	s->state = FDB_STATIC;
+	s->state = FDB_STATIC; // a free slot counts for no port
 	s->next = fdb->free;
 	fdb->free = slot;
 	fdb->n_used--;
@@ -256,17 +256,19 @@ int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where wher
 		touch_flows = true;
 		// Who flooded for want of this MAC looks again.
 		touch(fdb, find_key(fdb, (uint64_t)fid << 48 | UNKNOWN_FLOOD));
-	} else {
-		if (fdb->slots[slot].state == FDB_STATIC && state == FDB_LEARNT)
-			return -EPERM;
-		count_port(fdb, slot, -1);
 	}
+	count_port(fdb, slot, -1);
 	where.gen = touch_flows ? fdb->next_gen++ : fdb->words[slot].gen;
 	fdb->slots[slot].state = (uint8_t)state;
 	fdb_seen(fdb, slot);
 	set_word(fdb, slot, where);
 	count_port(fdb, slot, 1);
 	return 0;
+}
+
+enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot)
+{
+	return fdb->slots[slot].state;
 }
 
 void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac)

@@ -48,10 +48,12 @@ int fdb_domain_add(struct fdb *fdb, uint16_t fid);
 void fdb_domain_del(struct fdb *fdb, uint16_t fid);
 
 // Puts (fid, mac) on `port`, leaving with `tag`. Same port policy (`touch` false): only the word
-// changes; otherwise flows to it re-resolve. A static entry is not replaced by a learnt one
-// (-EPERM). -ENOSPC when all slots are taken. control.
+// changes; otherwise flows to it re-resolve. -ENOSPC when all slots are taken. control.
 int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where where,
 	    enum fdb_state state, bool touch);
+
+// How a slot that fdb_find gave came to be. control.
+enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot);
 
 // Removes (fid, mac), if there. control.
 void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac);

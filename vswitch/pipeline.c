@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
 #include "vswitch/egress.h"
@@ -304,7 +303,7 @@ int pipeline_create(const struct pipeline_cfg *cfg, struct pipeline **out, struc
 		return err_set(err, ENOMEM, "no memory for a pipeline");
 	memset(p, 0, sizeof(*p));
 	p->snapshot = cfg->snapshot;
-	ret = cache_init(&p->cache, cfg->flow_entries, cfg->fdb, cfg->learn, err);
+	ret = cache_init(&p->cache, &cfg->cache, err);
 	if (ret) {
 		free(p);
 		return ret;

@@ -15,10 +15,8 @@ struct snapshot_ref {
 };
 
 struct pipeline_cfg {
-	uint32_t flow_entries; // in each table, 1 … FLOW_MAX
+	struct cache_cfg cache;
 	const struct snapshot_ref *snapshot;
-	struct fdb *fdb;
-	struct learn_queue *learn;
 };
 
 // One per worker. control, before the worker starts and after it has stopped.

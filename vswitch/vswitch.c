@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include <rte_cycles.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
@@ -20,6 +19,7 @@ struct vswitch {
 	struct snapshot_ref snapshot;
 	struct compiled *now; // what is in force
 	uint32_t next_gen;
+	uint64_t now_ns;
 	struct token_bucket moves[PORT_SLOTS];
 	struct vswitch_stats stats;
 	unsigned int n_workers;
@@ -71,6 +71,7 @@ int vswitch_create(struct rcu *rcu, unsigned int n_workers, int event_fd, struct
 		return err_set(err, ENOMEM, "no memory for the switch");
 	vs->rcu = rcu;
 	vs->next_gen = 1;
+	vs->now_ns = 1000000000; // a second's worth of moves from the start
 	vs->n_workers = n_workers;
 	ret = fdb_create(rcu, &vs->fdb, err);
 	if (!ret)
@@ -112,11 +113,11 @@ int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_
 		ret = err_set(err, ENOMEM, "no memory for a plan");
 	}
 	if (!ret) {
-		ret = fdb_reserve(vs->fdb, next->n_statics, next->snap->n_domains);
+		ret = fdb_reserve(vs->fdb, next->n_fixed, next->snap->n_domains);
 		if (ret) {
 			compiled_free(next, vs->now);
 			err_set(err, -ret, "the forwarding database has no room for %u MACs",
-				next->n_statics);
+				next->n_fixed);
 		}
 	}
 	if (ret) {
@@ -147,11 +148,11 @@ static bool static_before(const struct static_mac *a, const struct static_mac *b
 }
 
 // Both lists are sorted: one walk finds what goes, what comes and what moves.
-static void change_statics(struct vswitch *vs, const struct compiled *from,
+static void change_fixed(struct vswitch *vs, const struct compiled *from,
 			   const struct compiled *to)
 {
-	const struct static_mac *o = from->statics, *o_end = o + from->n_statics;
-	const struct static_mac *n = to->statics, *n_end = n + to->n_statics;
+	const struct static_mac *o = from->fixed, *o_end = o + from->n_fixed;
+	const struct static_mac *n = to->fixed, *n_end = n + to->n_fixed;
 
 	while (o < o_end || n < n_end) {
 		if (n == n_end || (o < o_end && static_before(o, n))) {
@@ -221,7 +222,7 @@ void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
 	rcu_set(&vs->snapshot.now, to->snap);
 	vs->now = to;
 	// Addresses after: who flooded for want of them looks again under the new snapshot.
-	change_statics(vs, from, to);
+	change_fixed(vs, from, to);
 	change_ports(vs, from, to);
 	for (uint32_t fid = 1; fid < from->snap->n_domains; fid++)
 		if (from->ids[fid].used && !to->ids[fid].used)
@@ -241,7 +242,8 @@ static bool may_learn(struct vswitch *vs, const struct sw_port_cfg *cfg, uint32_
 		return false;
 	}
 	if (slot && where.port != FDB_PORT_NONE) {
-		if (!token_take(&vs->moves[cfg->index], cfg->move_limit, rte_rdtsc())) {
+		if (!token_take(&vs->moves[cfg->index], cfg->move_limit, vs->now_ns,
+				1000000000)) {
 			vs->stats.refused_limit++;
 			return false;
 		}
@@ -267,19 +269,23 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	    !port_cfg_is_member(c->ports[r->port], id.vid))
 		return;
 	slot = fdb_find(vs->fdb, r->fid, mac, &where);
-	if ((slot && where.port == r->port) || !may_learn(vs, c->ports[r->port], slot, where))
+	if (slot && where.port == r->port)
+		return;
+	if (slot && fdb_slot_state(vs->fdb, slot) == FDB_STATIC) {
+		vs->stats.refused_static++;
+		return;
+	}
+	if (!may_learn(vs, c->ports[r->port], slot, where))
 		return;
 	before = slot && where.port < PORT_MAX ? c->snap->ports[where.port] : NULL;
 	ret = fdb_set(vs->fdb, r->fid, mac,
 		      (struct fdb_where){ .port = r->port,
 					  .tag = port_cfg_tag(c->ports[r->port], id.vid) },
 		      FDB_LEARNT, !before || !sw_port_same_egress(before, port));
-	if (!ret)
-		vs->stats.learnt++;
-	else if (ret == -EPERM)
-		vs->stats.refused_static++;
-	else
+	if (ret)
 		vs->stats.refused_limit++;
+	else
+		vs->stats.learnt++;
 }
 
 bool vswitch_learn(struct vswitch *vs)
@@ -321,6 +327,7 @@ static uint32_t ageing_of(uint16_t fid, void *arg)
 
 void vswitch_second(struct vswitch *vs, uint32_t now_s)
 {
+	vs->now_ns = now_s * 1000000000ull;
 	fdb_set_now(vs->fdb, now_s);
 	vs->stats.aged += fdb_age(vs->fdb, AGE_SLOTS, ageing_of, vs);
 }
