@@ -77,7 +77,7 @@ static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
 static void send_own(struct worker *w, struct egress *e)
 {
 	struct transmit_result result = { 0 };
-	struct rte_mbuf *ready[2 * EGRESS_SLOTS];
+	struct rte_mbuf *ready[TRANSMIT_MAX_SEGMENTS];
 	uint32_t total = 0;
 	uint16_t done = 0;
 
