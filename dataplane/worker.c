@@ -54,31 +54,26 @@ void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum 
 
 // --- the way out -------------------------------------------------------------------------------
 
-static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
+// Gives finished frames of `bytes` together to the device.
+static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n, uint64_t bytes)
 {
-	struct port_counters *c = e->counters;
-	uint64_t bytes = 0;
-	uint16_t sent;
+	uint16_t sent = e->dev->ops->tx(e->queue, pkts, n);
 
-	// Lengths are summed before the device frees the frames, and taken back if it refuses.
-	for (uint16_t i = 0; i < n; i++)
-		bytes += pkts[i]->pkt_len;
-	sent = e->dev->ops->tx(e->queue, pkts, n);
-	for (uint16_t i = sent; i < n; i++)
-		bytes -= pkts[i]->pkt_len;
-	counter_add(&c->tx_packets, sent);
-	counter_add(&c->tx_bytes, bytes);
 	if (unlikely(sent < n)) {
-		counter_add(&c->drops[DROP_TX][DROP_TX_FULL], n - sent);
+		for (uint16_t i = sent; i < n; i++)
+			bytes -= pkts[i]->pkt_len;
+		counter_add(&e->counters->drops[DROP_TX][DROP_TX_FULL], n - sent);
 		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
 	}
+	counter_add(&e->counters->tx_packets, sent);
+	counter_add(&e->counters->tx_bytes, bytes);
 }
 
-static void send_own(struct worker *w, struct egress *e)
+// Frames of which some need the transmit stage's work.
+static void send_unready(struct worker *w, struct egress *e)
 {
 	struct transmit_result result = { 0 };
 	struct rte_mbuf *ready[TRANSMIT_MAX_SEGMENTS];
-	uint32_t total = 0;
 	uint16_t done = 0;
 
 	while (done < e->n) {
@@ -87,14 +82,28 @@ static void send_own(struct worker *w, struct egress *e)
 					     &step, ready, ARRAY_SIZE(ready), &result);
 
 		done += step;
-		total += n;
-		for (uint16_t i = 0; i < n; i += PORT_BATCH)
-			send_burst(e, ready + i, RTE_MIN(n - i, PORT_BATCH));
+		for (uint16_t i = 0; i < n; i += PORT_BATCH) {
+			uint16_t burst = RTE_MIN(n - i, PORT_BATCH);
+			uint64_t bytes = 0;
+
+			for (uint16_t j = 0; j < burst; j++)
+				bytes += ready[i + j]->pkt_len;
+			send_burst(e, ready + i, burst, bytes);
+		}
 	}
 	counter_add(&e->counters->created, result.created);
-	if (unlikely(total != e->n + result.created))
-		for (int r = 0; r < DROP_N_REASONS; r++)
-			counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
+	for (int r = 0; r < DROP_N_REASONS; r++)
+		counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
+}
+
+static void send_own(struct worker *w, struct egress *e)
+{
+	uint64_t bytes;
+
+	if (likely(transmit_is_ready(e->dev, e->pkts, e->n, &bytes)))
+		send_burst(e, e->pkts, e->n, bytes);
+	else
+		send_unready(w, e);
 }
 
 static void hand_over(struct egress *e)

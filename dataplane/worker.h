@@ -151,11 +151,14 @@ static ALWAYS_INLINE void worker_output(struct worker_out *out, uint16_t port, s
 		worker_drop(out, port, DROP_TX, DROP_DISCONNECTED, m);
 		return;
 	}
-	if (e->n == 0) {
-		e->next_dirty = out->dirty;
-		out->dirty = e;
-	} else if (unlikely(e->n == EGRESS_SLOTS)) {
-		worker_flush(out, e);
+	// One branch for both: the first frame since the last flush, and a full list.
+	if (unlikely(e->n % EGRESS_SLOTS == 0)) {
+		if (e->n) {
+			worker_flush(out, e); // stays in the chain
+		} else {
+			e->next_dirty = out->dirty;
+			out->dirty = e;
+		}
 	}
 	e->pkts[e->n++] = m;
 }
