@@ -395,6 +395,21 @@ static void too_many_values_are_refused(void **state)
 	free(line);
 }
 
+static void too_deep_nesting_is_refused(void **state)
+{
+	char line[2 * WIRE_MAX_DEPTH + 2];
+	struct err err;
+	json_t *msg;
+
+	memset(line, '[', WIRE_MAX_DEPTH + 1);
+	memset(line + WIRE_MAX_DEPTH + 1, ']', WIRE_MAX_DEPTH + 1);
+	msg = wire_parse(line + 1, 2 * WIRE_MAX_DEPTH, &err);
+	assert_non_null(msg);
+	json_decref(msg);
+	assert_null(wire_parse(line, 2 * WIRE_MAX_DEPTH + 2, &err));
+	expect(err.text, "nested deeper than 32");
+}
+
 static void one_that_never_reads_is_cut_off_alone(void **state)
 {
 	static const char big[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"big\"}\n";
@@ -405,6 +420,8 @@ static void one_that_never_reads_is_cut_off_alone(void **state)
 			break;
 	pause_ms(20);
 	expect_service();
+	// Its requests wait, so that its answers do not pile up.
+	assert_int_equal(w.server->n_clients, 1);
 	pause_ms(500);
 	assert_int_equal(w.server->n_clients, 0);
 	close(fd);
@@ -583,6 +600,7 @@ int main(void)
 		SERVER_TEST(half_a_line_ends_the_client_alone),
 		SERVER_TEST(an_endless_line_ends_the_client_alone),
 		cmocka_unit_test(too_many_values_are_refused),
+		cmocka_unit_test(too_deep_nesting_is_refused),
 		SERVER_TEST(one_that_never_reads_is_cut_off_alone),
 		SERVER_TEST(a_batch_of_big_answers_is_cut_off),
 		SERVER_TEST(clients_are_counted),
