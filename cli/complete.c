@@ -27,8 +27,9 @@ static void print_names(const json_t *objects)
 	json_t *obj;
 	size_t i;
 
-	json_array_foreach((json_t *)objects, i, obj)
+	json_array_foreach((json_t *)objects, i, obj) {
 		puts(text_of(obj, "name"));
+	}
 }
 
 static void print_fields(struct cli *cli, const char *type)

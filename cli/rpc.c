@@ -14,13 +14,14 @@
 static void __attribute__((noreturn)) not_permitted(const char *path)
 {
 	struct stat st;
+	// cppcheck-suppress getgrgidCalled ; there is one thread
 	struct group *group = stat(path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
 
 	fprintf(stderr, "weft: permission denied on '%s'\n", path);
 	if (group && group->gr_gid != 0)
 		fprintf(stderr,
-			"Run weft as root, or join the group '%s': usermod -aG %s $USER, then log in "
-			"again.\n",
+			"Run weft as root, or join the group '%s': usermod -aG %s $USER, "
+			"then log in again.\n",
 			group->gr_name, group->gr_name);
 	else
 		fprintf(stderr, "Run weft as root (sudo weft …).\n");
@@ -32,8 +33,9 @@ static void __attribute__((noreturn)) no_daemon(const char *path, int error)
 	if (error == EACCES || error == EPERM)
 		not_permitted(path);
 	fprintf(stderr, "weft: nobody serves at '%s': %s\n", path, strerror(error));
-	fprintf(stderr, "Is weftd running? Start it: systemctl start weftd (or: weftd --socket %s).\n"
-			"If it serves elsewhere, say where: --socket PATH or WEFT_SOCKET=PATH.\n",
+	fprintf(stderr,
+		"Is weftd running? Start it: systemctl start weftd (or: weftd --socket %s).\n"
+		"If it serves elsewhere, say where: --socket PATH or WEFT_SOCKET=PATH.\n",
 		path);
 	exit(EXIT_NO_DAEMON);
 }

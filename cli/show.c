@@ -195,8 +195,9 @@ static void print_numbers(const json_t *numbers, bool all)
 	json_object_foreach((json_t *)numbers, name, v) {
 		if (json_is_integer(v))
 			print_number(name, NULL, v, all);
-		json_object_foreach(v, reason, nested)
+		json_object_foreach(v, reason, nested) {
 			print_number(name, reason, nested, all);
+		}
 	}
 }
 

@@ -103,7 +103,8 @@ void table_print(struct table *table, FILE *out)
 
 	for (unsigned int c = 0; c < n; c++)
 		columns[c] = measure(table, c);
-	json_array_foreach(table->rows, i, row)
+	json_array_foreach(table->rows, i, row) {
 		print_row(row, columns, n, out);
+	}
 	json_decref(table->rows);
 }

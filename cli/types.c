@@ -107,13 +107,14 @@ static char *allowed(const json_t *field)
 
 	min = json_object_get(field, "min");
 	max = json_object_get(field, "max");
-	json_array_foreach((json_t *)words, i, v)
+	json_array_foreach((json_t *)words, i, v) {
 		fprintf(out, "%s%s", i ? "|" : "", json_string_value(v));
+	}
 	if (*text_of(field, "references"))
 		fprintf(out, "name of a %s", text_of(field, "references"));
 	else if (min)
-		fprintf(out, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT, json_integer_value(min),
-			json_integer_value(max));
+		fprintf(out, "%" JSON_INTEGER_FORMAT "-%" JSON_INTEGER_FORMAT,
+			json_integer_value(min), json_integer_value(max));
 	else if (!words)
 		fputs(text_of(field, "type"), out);
 	if (*text_of(field, "unit"))

@@ -25,8 +25,9 @@ static json_int_t total(const json_t *counter)
 	const char *reason;
 	json_t *v;
 
-	json_object_foreach((json_t *)counter, reason, v)
+	json_object_foreach((json_t *)counter, reason, v) {
 		sum += json_integer_value(v);
+	}
 	return sum;
 }
 
@@ -138,8 +139,9 @@ static void print_tables(const struct watch *w)
 		print_type(w, entry);
 		putchar('\n');
 	}
-	json_array_foreach(w->last_events, i, line)
+	json_array_foreach(w->last_events, i, line) {
 		puts(json_string_value(line));
+	}
 }
 
 static void print_lines(const struct watch *w)
