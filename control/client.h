@@ -25,7 +25,7 @@ struct server {
 	struct server_cfg cfg; // with the defaults filled in
 	struct method methods[SERVER_MAX_METHODS];
 	unsigned int n_methods;
-	LIST_HEAD(, client) clients;
+	LIST_HEAD(client_list, client) clients;
 	unsigned int n_clients;
 	int listener; // -1: not listening
 	bool deaf;    // out of descriptors: the listener rests until a client goes

@@ -7,9 +7,9 @@
 // form the next group: one prepare, one fsync, one publish for all of them. Control thread only.
 //
 // What a daemon does with it:
-//	loop_create → helper_create → server_create → control_create (loads, prepares, publishes the
-//	stored state) → server_method_add… → server_listen → loop_run → helper_destroy (ends what is
-//	on its way to the disk) → server_destroy → control_destroy → loop_destroy
+//	loop_create → helper_create → server_create → control_create (publishes the stored state)
+//	→ server_method_add… → server_listen → loop_run → helper_destroy (ends what is on its way
+//	to the disk) → server_destroy → control_destroy → loop_destroy
 #pragma once
 
 #include <stdbool.h>

@@ -136,10 +136,12 @@ static int merge(struct change *c, struct table **table, const struct edit *list
 	if (!new)
 		return refuse(c->r, ENOMEM, NULL, "out of memory");
 	while (i < old->n || j < n) {
-		int order = i == old->n ? 1 : j == n ? -1 : strcmp(old->objs[i]->name, list[j].name);
-		const struct object *was = order <= 0 ? old->objs[i++] : NULL, *is = NULL;
-		int ret;
+		const struct object *was, *is = NULL;
+		int order = i == old->n ? 1 : j == n ? -1 : 0, ret;
 
+		if (order == 0)
+			order = strcmp(old->objs[i]->name, list[j].name);
+		was = order <= 0 ? old->objs[i++] : NULL;
 		if (order < 0) {
 			new->objs[new->n++] = object_get(was);
 			continue;
@@ -179,13 +181,17 @@ static int merge_all(struct change *c, const struct edits *edits)
 	return ret;
 }
 
+// control_create has made sure that there is one.
+static const struct object_type *target_type(const struct change *c, const struct field *f)
+{
+	return object_type_find(&c->to->types, f->ref, NULL);
+}
+
 // What a reference names, in the new state; NULL: nothing.
 static const struct object *follow(const struct change *c, const struct object *obj,
 				   const struct field *f)
 {
-	const struct object_type *target = object_type_find(&c->to->types, f->ref, NULL);
-
-	return model_find(c->to, target, *(char *const *)object_at(obj, f));
+	return model_find(c->to, target_type(c, f), *(char *const *)object_at(obj, f));
 }
 
 static bool is_reference(const struct field *f, const struct object *obj)
@@ -203,9 +209,9 @@ static int check_references(const struct change *c, const struct object *obj)
 		if (!is_reference(f, obj) || follow(c, obj, f))
 			continue;
 		name = *(char *const *)object_at(obj, f);
-		refuse(c->r, ENOENT, f->name, "%s '%s': %s: there is no %s '%.64s'", obj->type->name,
-		       obj->name, f->name, f->ref, name);
-		return suggest_name(c, -ENOENT, object_type_find(&c->to->types, f->ref, NULL), name);
+		refuse(c->r, ENOENT, f->name, "%s '%s': %s: there is no %s '%.64s'",
+		       obj->type->name, obj->name, f->name, f->ref, name);
+		return suggest_name(c, -ENOENT, target_type(c, f), name);
 	}
 	return 0;
 }
@@ -291,9 +297,10 @@ static int check_unique(const struct change *c, const struct object_type *type,
 	int ret = 0;
 
 	while (model_diff_next(&d)) {
-		if (!d.after || !field_given(f, object_at(d.after, f)))
-			continue;
-		if (d.before && field_compare(f, object_at(d.before, f), object_at(d.after, f)) == 0)
+		const void *was = d.before ? object_at(d.before, f) : NULL;
+		const void *is = d.after ? object_at(d.after, f) : NULL;
+
+		if (!is || !field_given(f, is) || (was && field_compare(f, was, is) == 0))
 			continue;
 		if (!fresh)
 			fresh = malloc((d.n_new + 1) * sizeof(*fresh));

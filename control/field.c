@@ -111,15 +111,14 @@ static int decode_enum(const struct field *f, const json_t *v, union value *out,
 	char words[256] = "one of:";
 	const char *given = json_string_value(v);
 	unsigned int n = 0;
-	size_t len = strlen(words);
 
 	for (; f->words[n]; n++) {
 		if (given && strcmp(given, f->words[n]) == 0) {
 			out->u64 = n;
 			return 0;
 		}
-		if (len < sizeof(words))
-			len += (size_t)snprintf(words + len, sizeof(words) - len, " %s", f->words[n]);
+		strncat(words, " ", sizeof(words) - strlen(words) - 1);
+		strncat(words, f->words[n], sizeof(words) - strlen(words) - 1);
 	}
 	wrong(f, v, EINVAL, words, r);
 	return given ? refuse_suggest(r, -EINVAL, given, f->words, n) : -EINVAL;

@@ -34,7 +34,7 @@ enum field_type {
 enum field_flag {
 	FIELD_REQUIRED = 1 << 0,  // must be given when the object is added
 	FIELD_READ_ONLY = 1 << 1, // live, filled by the type's status hook; has no C member
-	FIELD_GENERATED = 1 << 2, // when not given, the type's generate hook fills it; then it stays
+	FIELD_GENERATED = 1 << 2, // if not given, the type's generate hook fills it; then it stays
 	FIELD_IMMUTABLE = 1 << 3, // cannot change after add
 	FIELD_UNIQUE = 1 << 4,    // no two objects of the type may have the same value
 	FIELD_DETAIL = 1 << 5,    // left out of tables of many objects
@@ -45,7 +45,8 @@ struct field {
 	enum field_type type;
 	uint32_t flags;           // enum field_flag bits
 	uint32_t offset, size;    // of the C member, bytes
-	uint64_t min, max;        // UINT: range, max 0: what the member holds. STRING: longest, 0: 255
+	uint64_t min, max;        // UINT: range, max 0: what the member holds
+				  // STRING: longest text in bytes, max 0: 255
 	const char *def;          // default, as a person would write it; NULL: zero or not given
 	const char *const *words; // ENUM: the words, NULL at the end
 	const char *ref;          // REF: name of the object type it points to

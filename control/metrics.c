@@ -60,8 +60,9 @@ static void add_entry(struct page *p, const json_t *entry, const char *kind)
 	json_object_foreach(json_object_get(entry, kind), counter, v) {
 		if (json_is_integer(v))
 			add_sample(p, entry, counter, NULL, v);
-		json_object_foreach(v, reason, by_reason)
+		json_object_foreach(v, reason, by_reason) {
 			add_sample(p, entry, counter, reason, by_reason);
+		}
 	}
 }
 
@@ -73,12 +74,14 @@ static void print_kind(FILE *out, const json_t *entries, const char *kind, const
 	json_t *v, *samples;
 	size_t i;
 
-	json_array_foreach((json_t *)entries, i, v)
+	json_array_foreach((json_t *)entries, i, v) {
 		add_entry(&p, v, kind);
+	}
 	json_object_foreach(p.families, family, samples) {
 		fprintf(out, "# TYPE %s %.*s\n", family, (int)strlen(kind) - 1, kind);
-		json_array_foreach(samples, i, v)
+		json_array_foreach(samples, i, v) {
 			fputs(json_string_value(v), out);
+		}
 	}
 	json_decref(p.families);
 }

@@ -454,7 +454,9 @@ int store_compact(struct store *s, const json_t *state, struct err *err)
 	if (ret == 0)
 		ret = write_generation(s, &group);
 	file_name(journal, "journal", s->seq, "");
-	if (ret == 0 && (fd = openat(s->dir, journal, O_RDWR | O_CLOEXEC)) < 0)
+	if (ret == 0)
+		fd = openat(s->dir, journal, O_RDWR | O_CLOEXEC);
+	if (ret == 0 && fd < 0)
 		ret = -errno;
 	free(group.bytes);
 	if (ret < 0)

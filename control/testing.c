@@ -126,8 +126,12 @@ const struct object_type test_live_type = {
 	.list = live_list,
 };
 
-static const struct object_type *const all[] = { &test_settings_type, &test_switch_type,
-						  &test_port_type, &test_live_type };
+static const struct object_type *const all[] = {
+	&test_settings_type,
+	&test_switch_type,
+	&test_port_type,
+	&test_live_type,
+};
 const struct object_types test_types = { all, ARRAY_SIZE(all) };
 
 static int hook_prepare(void *ctx, const struct model *from, const struct model *to, void **plan,

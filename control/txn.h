@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What control.c (transactions), document.c, load.c, methods.c, watch.c and metrics.c know of each other. Nobody else
-// includes this. Control thread.
+// What control.c (transactions), document.c, load.c, methods.c, watch.c and metrics.c know of each
+// other. Nobody else includes this. Control thread.
 #pragma once
 
 #include <sys/queue.h>
@@ -39,7 +39,7 @@ struct control {
 	json_t *patch; // what is written: the changes, or for a compaction the whole state
 	struct refusal why; // how the helper's work failed
 
-	LIST_HEAD(, watcher) watchers;
+	LIST_HEAD(watcher_list, watcher) watchers;
 };
 
 // Queues a copy of *txn (taking over nothing: doc gets its own reference). done may come at once.

@@ -85,14 +85,21 @@ static int apply(struct world *w, const char *json, bool prune)
 	return a.changed;
 }
 
+static const struct test_port *port(const struct world *w, const char *name)
+{
+	return (const void *)model_find(control_model(w->control), &test_port_type, name);
+}
+
 static bool has_port(const struct world *w, const char *name)
 {
-	return model_find(control_model(w->control), &test_port_type, name);
+	return port(w, name);
 }
 
 static const char lan[] = "{\"switch\": [{\"name\": \"lan\"}],"
 			  " \"port\": [{\"name\": \"a\", \"switch_name\": \"lan\"},"
 			  "            {\"name\": \"b\", \"switch_name\": \"lan\"}]}";
+
+static const char only_a[] = "{\"port\": [{\"name\": \"a\", \"switch_name\": \"lan\"}]}";
 
 static void documents_are_applied_once(void **state)
 {
@@ -112,14 +119,10 @@ static void prune_removes_what_is_not_named(void **state)
 
 	start(&w);
 	apply(&w, lan, false);
-	assert_int_equal(apply(&w, "{\"port\": [{\"name\": \"b\", \"switch_name\": \"lan\"}]}",
-			       false),
-			 0);
-	assert_true(has_port(&w, "a"));
-	assert_int_equal(apply(&w, "{\"port\": [{\"name\": \"b\", \"switch_name\": \"lan\"}]}",
-			       true),
-			 1);
-	assert_false(has_port(&w, "a"));
+	assert_int_equal(apply(&w, only_a, false), 0);
+	assert_true(has_port(&w, "b"));
+	assert_int_equal(apply(&w, only_a, true), 1);
+	assert_false(has_port(&w, "b"));
 	// A singleton may leave its name out and is never pruned.
 	assert_int_equal(apply(&w, "{\"settings\": [{\"age_s\": 99}]}", true), 1);
 	assert_int_equal(apply(&w, "{\"settings\": [], \"port\": []}", true), 1);
@@ -138,8 +141,10 @@ static const struct {
 	{ "{\"port\": [{\"name\": \"a\", \"switch_name\": \"lan\"}, {}]}", EINVAL,
 	  "port: entry 2 has no name" },
 	{ "{\"port\": [{\"name\": 7}]}", EINVAL, "port: entry 1 has no name" },
-	{ "{\"switch\": [{\"name\": \"x\"}, {\"name\": \"x\"}]}", EEXIST, "switch 'x': is named twice" },
-	{ "{\"switch\": [{\"name\": \"x\"}], \"port\": [{\"name\": \"p\", \"switch_name\": \"y\"}]}",
+	{ "{\"switch\": [{\"name\": \"x\"}, {\"name\": \"x\"}]}", EEXIST,
+	  "switch 'x': is named twice" },
+	{ "{\"switch\": [{\"name\": \"x\"}],"
+	  " \"port\": [{\"name\": \"p\", \"switch_name\": \"y\"}]}",
 	  ENOENT, "port 'p': switch_name: there is no switch 'y'" },
 };
 
@@ -184,18 +189,12 @@ static void state_comes_back_after_a_start(void **state)
 
 	start(&w);
 	assert_int_equal(apply(&w, lan, false), 3);
-	assert_int_equal(apply(&w, "{\"port\": [{\"name\": \"a\", \"switch_name\": \"lan\"}]}", true),
-			 1);
-	mac = ((const struct test_port *)model_find(control_model(w.control), &test_port_type, "a"))
-		      ->mac;
+	assert_int_equal(apply(&w, only_a, true), 1);
+	mac = port(&w, "a")->mac;
 	stop(&w);
 	start(&w);
-	assert_true(has_port(&w, "a"));
 	assert_false(has_port(&w, "b"));
-	assert_memory_equal(&((const struct test_port *)model_find(control_model(w.control),
-								    &test_port_type, "a"))
-				     ->mac,
-			    &mac, sizeof(mac));
+	assert_memory_equal(&port(&w, "a")->mac, &mac, sizeof(mac));
 	assert_int_equal(w.daemon.n_published, 2);
 	finish(&w);
 }
@@ -303,7 +302,6 @@ static char *many_ports(char letter)
 static void a_long_journal_is_compacted(void **state)
 {
 	struct world w = { .dir = test_dir_make() };
-	const struct test_port *port;
 	char *path, *doc;
 
 	start(&w);
@@ -318,9 +316,7 @@ static void a_long_journal_is_compacted(void **state)
 	assert_int_equal(system(path), 0);
 	free(path);
 	start(&w);
-	port = (const struct test_port *)model_find(control_model(w.control), &test_port_type,
-						    "p77");
-	assert_int_equal(port->note[199], 'z');
+	assert_int_equal(port(&w, "p77")->note[199], 'z');
 	finish(&w);
 }
 

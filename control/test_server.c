@@ -182,10 +182,11 @@ static int teardown(void **state)
 static const struct {
 	const char *request, *answer;
 } talks[] = {
-	{ VERSION, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"version\":\"1.2.3\",\"protocol\":1}}" },
-	{ "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"method\":\"versio\"}\n",
+	{ VERSION,
+	  "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"version\":\"1.2.3\",\"protocol\":1}}" },
+	{ "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"method\":\"vversion\"}\n",
 	  "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"error\":{\"code\":-32601,\"message\":\"there is no "
-	  "method 'versio'\",\"data\":{\"hint\":\"did you mean 'version'?\"}}}" },
+	  "method 'vversion'\",\"data\":{\"hint\":\"did you mean 'version'?\"}}}" },
 	{ "{\"id\":1,\"method\":\"version\"}\n", "\"code\":-32600" },
 	{ "{\"jsonrpc\":\"2.0\",\"id\":[],\"method\":\"version\"}\n", "\"code\":-32600" },
 	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":5}\n", "method must be a string" },
@@ -193,7 +194,7 @@ static const struct {
 	  "params must be an object or an array" },
 	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"version\",\"params\":[5]}\n",
 	  "params: must be an object" },
-	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"get\",\"params\":{\"tpye\":\"port\"}}\n",
+	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"get\",\"params\":{\"typ\":\"port\"}}\n",
 	  "did you mean 'type'?" },
 	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"get\",\"params\":{\"type\":5}}\n",
 	  "type: must be a string" },
@@ -223,9 +224,10 @@ static const struct {
 	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"get\"}\n", "\"settings\":[{" },
 	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"dump\"}\n",
 	  "\"switch\":[{\"name\":\"lan\",\"guid\":\"00000000-0000-0000-0000-0000000000" },
-	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"apply\",\"params\":{\"document\":{\"port\":[]},"
-	  "\"prune\":true,\"dry_run\":true}}\n", "{\"changed\":1}" },
-	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"describe\",\"params\":{\"type\":\"switch\"}}\n",
+	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"apply\",\"params\":{\"document\":"
+	  "{\"port\":[]},\"prune\":true,\"dry_run\":true}}\n", "{\"changed\":1}" },
+	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"describe\",\"params\":"
+	  "{\"type\":\"switch\"}}\n",
 	  "{\"name\":\"max_macs\",\"type\":\"unsigned\",\"flags\":[],\"min\":1,\"max\":1000000,"
 	  "\"default\":\"4096\",\"help\":\"addresses learnt at most\"}" },
 	{ "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"counters\",\"params\":{\"type\":\"port\","
@@ -273,7 +275,8 @@ static void batches_and_notifications(void **state)
 	       "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,");
 	expect(ask(fd, "[]\n"), "\"code\":-32600");
 	// Neither a notification nor an empty line is answered: the next answer is the next one's.
-	put(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"nothing\"}\n\n[{\"jsonrpc\":\"2.0\",\"method\":\"x\"}]\n");
+	put(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"nothing\"}\n\n"
+		"[{\"jsonrpc\":\"2.0\",\"method\":\"x\"}]\n");
 	expect(ask(fd, VERSION), "1.2.3");
 	expect(ask(fd, big), "at most 64");
 	free(big);
@@ -449,8 +452,9 @@ static void watchers_hear_of_changes_and_counters(void **state)
 		       "{\"type\":\"switches\"}}\n"),
 	       "{\"watching\":true}");
 	expect(ask(other, add), "{\"changed\":1}");
-	expect(line_from(fd), "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"type\":\"switch\","
-			      "\"name\":\"seen\",\"event\":\"added\",\"detail\":{\"name\":\"seen\"");
+	expect(line_from(fd),
+	       "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"type\":\"switch\","
+	       "\"name\":\"seen\",\"event\":\"added\",\"detail\":{\"name\":\"seen\"");
 	control_event(w.control, "port", "web0", "link-up", NULL);
 	control_event(w.control, "switch", "lan", "odd", json_pack("{si}", "n", 1));
 	expect(line_from(fd), "\"event\":\"odd\",\"detail\":{\"n\":1}}");
@@ -544,7 +548,8 @@ static int as_user(uid_t uid, gid_t gid, gid_t extra)
 
 		send(fd, VERSION, strlen(VERSION), MSG_NOSIGNAL);
 		poll(&p, 1, 2000);
-		_exit(recv(fd, answer, sizeof(answer) - 1, 0) > 0 && strstr(answer, "1.2.3") ? 0 : 1);
+		(void)!recv(fd, answer, sizeof(answer) - 1, 0);
+		_exit(strstr(answer, "1.2.3") ? 0 : 1);
 	}
 	for (int ms = 0; waitpid(child, &status, WNOHANG) == 0 && ms < 3000; ms++)
 		pause_ms(1);
@@ -565,27 +570,27 @@ static void strangers_are_turned_away(void **state)
 	assert_int_equal(as_user(0, 0, 0), 0);
 }
 
+#define SERVER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(requests_are_answered, setup, teardown),
-		cmocka_unit_test_setup_teardown(batches_and_notifications, setup, teardown),
-		cmocka_unit_test_setup_teardown(lines_may_come_in_pieces_and_together, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_client_waits_for_its_own_answers_only, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(garbage_ends_the_client_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(half_a_line_ends_the_client_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_endless_line_ends_the_client_alone, setup, teardown),
+		SERVER_TEST(requests_are_answered),
+		SERVER_TEST(batches_and_notifications),
+		SERVER_TEST(lines_may_come_in_pieces_and_together),
+		SERVER_TEST(a_client_waits_for_its_own_answers_only),
+		SERVER_TEST(garbage_ends_the_client_alone),
+		SERVER_TEST(half_a_line_ends_the_client_alone),
+		SERVER_TEST(an_endless_line_ends_the_client_alone),
 		cmocka_unit_test(too_many_values_are_refused),
-		cmocka_unit_test_setup_teardown(one_that_never_reads_is_cut_off_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_batch_of_big_answers_is_cut_off, setup, teardown),
-		cmocka_unit_test_setup_teardown(clients_are_counted, setup, teardown),
-		cmocka_unit_test_setup_teardown(watchers_hear_of_changes_and_counters, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_watcher_that_does_not_read_is_cut_off, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(only_one_daemon_serves_a_path, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_dead_daemons_socket_is_replaced, setup, teardown),
-		cmocka_unit_test_setup_teardown(strangers_are_turned_away, setup, teardown),
+		SERVER_TEST(one_that_never_reads_is_cut_off_alone),
+		SERVER_TEST(a_batch_of_big_answers_is_cut_off),
+		SERVER_TEST(clients_are_counted),
+		SERVER_TEST(watchers_hear_of_changes_and_counters),
+		SERVER_TEST(a_watcher_that_does_not_read_is_cut_off),
+		SERVER_TEST(only_one_daemon_serves_a_path),
+		SERVER_TEST(a_dead_daemons_socket_is_replaced),
+		SERVER_TEST(strangers_are_turned_away),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
