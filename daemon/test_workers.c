@@ -50,6 +50,12 @@ static void configure(bool flood)
 	vswitch_publish(rig.vs, plan);
 }
 
+static void wait_for_grace(void)
+{
+	for (int i = 0; i < PATIENCE && rcu_poll(rig.rcu); i++)
+		usleep(100);
+}
+
 static void place(unsigned int shift)
 {
 	struct plan_port *list[N_PORTS];
@@ -59,6 +65,7 @@ static void place(unsigned int shift)
 		rig.ports[i].owner[0] = (uint8_t)((i + shift) % N_WORKERS);
 	}
 	assert_int_equal(plan_publish(rig.workers, N_WORKERS, list, N_PORTS), 0);
+	wait_for_grace(); // both workers have it: neither hands frames to one who does not know
 }
 
 static struct port_dev *open_pair(unsigned int i)
@@ -263,8 +270,7 @@ static void queues_change_owners(void **state)
 		settle(last);
 		// Nobody owns a queue for a grace period, then its next owner does.
 		assert_int_equal(plan_publish(rig.workers, N_WORKERS, NULL, 0), 0);
-		for (int i = 0; i < PATIENCE && rcu_poll(rig.rcu); i++)
-			usleep(100);
+		wait_for_grace();
 		place(round);
 	}
 }

@@ -77,7 +77,7 @@ static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
 static void send_own(struct worker *w, struct egress *e)
 {
 	struct transmit_result result = { 0 };
-	struct rte_mbuf *ready[2 * EGRESS_SLOTS];
+	struct rte_mbuf *ready[TRANSMIT_MAX_SEGMENTS];
 	uint32_t total = 0;
 	uint16_t done = 0;
 
@@ -187,6 +187,8 @@ static void loop(struct worker *w)
 		unsigned int work = 0;
 
 		w->out.plan = rcu_get(&w->next_plan);
+		if (unlikely(w->idle.armed))
+			idle_disarm(&w->idle, w->out.plan);
 		for (uint16_t i = 0; i < w->out.plan->n_queues; i++)
 			work += receive(w, &w->out.plan->queues[i]);
 		work += drain_handover(w);
@@ -264,6 +266,7 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 		free_worker(w);
 		return err_set(err, ret ? -ret : ENOMEM, "cannot prepare worker %u", cfg->id);
 	}
+	w->next_plan.rcu_ptr->version = 1;
 	w->next_plan.rcu_ptr->all_ring = true;
 	ret = -pthread_create(&w->thread, NULL, thread_main, w);
 	if (!ret) {
@@ -297,6 +300,7 @@ void worker_publish(struct worker *w, struct worker_plan *plan)
 {
 	struct worker_plan *old = w->next_plan.rcu_ptr;
 
+	plan->version = old->version + 1;
 	plan->all_ring = true;
 	for (uint16_t i = 0; i < plan->n_queues; i++)
 		plan->all_ring &= plan->queues[i].doorbell >= 0;

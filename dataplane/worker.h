@@ -59,6 +59,7 @@ struct worker_queue {
 // What a worker works on. Immutable but for what egress points to.
 struct worker_plan {
 	struct egress *egress[PORT_SLOTS];
+	uint32_t version; // set by worker_publish; ≥ 1
 	bool all_ring; // every queue has a doorbell
 	uint16_t n_queues;
 	struct worker_queue queues[];
