@@ -131,7 +131,7 @@ static void prepare_failed(struct control *c, int error, const struct refusal *r
 	struct txn *txn;
 
 	model_put(c->next);
-	STAILQ_FOREACH (txn, &c->group, link)
+	for (txn = STAILQ_FIRST(&c->group); txn; txn = STAILQ_NEXT(txn, link))
 		n++;
 	if (n < 2) {
 		finish_group(c, error, r);

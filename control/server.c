@@ -152,7 +152,7 @@ static void check_stalled(void *arg)
 	uint64_t now = loop_now_ns(), limit = s->cfg.stall_ms * 1000000ull;
 	struct client *c;
 
-	LIST_FOREACH (c, &s->clients, link) {
+	for (c = LIST_FIRST(&s->clients); c; c = LIST_NEXT(c, link)) {
 		if (wire_out_pending(&c->out) && now - c->out_since_ns > limit)
 			client_cut(c, "it does not take its answers");
 		else if (!c->call && !wire_out_pending(&c->out) && wire_in_partial(&c->in) &&

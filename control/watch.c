@@ -71,7 +71,7 @@ void control_event(struct control *c, const char *type, const char *name, const 
 	struct watcher *w;
 	json_t *msg;
 
-	LIST_FOREACH (w, &c->watchers, link) {
+	for (w = LIST_FIRST(&c->watchers); w; w = LIST_NEXT(w, link)) {
 		if (!wants(w, type, name))
 			continue;
 		msg = json_pack("{ss ss ss sO*}", "type", type, "name", name, "event", what,
@@ -119,7 +119,7 @@ static void forget_client(struct control *c, const struct client *client)
 {
 	struct watcher *w;
 
-	LIST_FOREACH (w, &c->watchers, link)
+	for (w = LIST_FIRST(&c->watchers); w; w = LIST_NEXT(w, link))
 		if (w->client == client) {
 			watcher_free(w);
 			return;

@@ -13,11 +13,6 @@
 
 #define MAX_ROWS 10000 // of one live list
 
-static uint64_t read_u64(const uint64_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
 static void set_uint(json_t *obj, const char *key, uint64_t value)
 {
 	json_object_set_new(obj, key, json_integer((json_int_t)value));
@@ -55,19 +50,19 @@ static json_t *worker_row(const struct daemon *d, unsigned int i)
 	for (int level = 0; level < N_LEVELS; level++) {
 		flows += c->tables[level].n_used;
 		bytes += (uint64_t)c->tables[level].n_used * flow_bytes(c->tables[level].stride);
-		misses += read_u64(&c->stats.misses[level]);
+		misses += counter_get(&c->stats.misses[level]);
 	}
 	set_name(row, "name", name);
 	set_uint(row, "cpu", (uint64_t)worker_cpu(d->workers[i]));
-	set_uint(row, "busy_cycles", read_u64(&load->busy_cycles));
-	set_uint(row, "loops", read_u64(&load->loops));
-	set_uint(row, "sleeps", read_u64(&load->sleeps));
+	set_uint(row, "busy_cycles", counter_get(&load->busy_cycles));
+	set_uint(row, "loops", counter_get(&load->loops));
+	set_uint(row, "sleeps", counter_get(&load->sleeps));
 	set_uint(row, "flows", flows);
 	set_uint(row, "flow_bytes", bytes);
 	set_uint(row, "misses", misses);
-	set_uint(row, "stale", read_u64(&c->stats.stale));
-	set_uint(row, "expired", read_u64(&c->stats.expired));
-	set_uint(row, "uncached", read_u64(&c->stats.uncached));
+	set_uint(row, "stale", counter_get(&c->stats.stale));
+	set_uint(row, "expired", counter_get(&c->stats.expired));
+	set_uint(row, "uncached", counter_get(&c->stats.uncached));
 	return row;
 }
 
@@ -320,7 +315,7 @@ static uint64_t rule_drops(const struct daemon *d, const char *rule)
 
 		for (uint32_t i = 1; i <= t->n_made; i++)
 			if (t->programs[i].op == OP_DROP && t->programs[i].rule == id)
-				sum += read_u64(&t->programs[i].packets);
+				sum += counter_get(&t->programs[i].packets);
 	}
 	return sum;
 }

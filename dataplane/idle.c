@@ -43,11 +43,11 @@ static bool watch(struct idle *idle, const struct worker_plan *plan)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 
-	if (idle->watched == plan)
+	if (idle->watched == plan->version)
 		return true;
 	if (idle->epoll_fd >= 0)
 		close(idle->epoll_fd);
-	idle->watched = NULL;
+	idle->watched = 0;
 	idle->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (idle->epoll_fd < 0 || epoll_ctl(idle->epoll_fd, EPOLL_CTL_ADD, idle->event_fd, &ev))
 		return false;
@@ -55,7 +55,7 @@ static bool watch(struct idle *idle, const struct worker_plan *plan)
 		if (plan->queues[i].doorbell >= 0 &&
 		    epoll_ctl(idle->epoll_fd, EPOLL_CTL_ADD, plan->queues[i].doorbell, &ev))
 			return false;
-	idle->watched = plan;
+	idle->watched = plan->version;
 	return true;
 }
 
@@ -101,14 +101,20 @@ bool idle_rest(struct idle *idle, const struct worker_plan *plan, struct rcu *rc
 	if (!watch(idle, plan))
 		longest = LONGEST_TIMED_NS;
 	__atomic_store_n(&idle->sleeping, true, __ATOMIC_SEQ_CST);
+	idle->armed = true;
 	if (!arm_all(plan, true) && !has_work(arg)) {
 		rcu_reader_offline(rcu, reader);
 		sleep_once(idle, idle->step_ns < longest ? idle->step_ns : longest);
 		rcu_reader_online(rcu, reader);
 	}
-	arm_all(plan, false);
 	__atomic_store_n(&idle->sleeping, false, __ATOMIC_RELAXED);
 	if (idle->step_ns < longest)
 		idle->step_ns *= 2;
 	return true;
+}
+
+void idle_disarm(struct idle *idle, const struct worker_plan *plan)
+{
+	arm_all(plan, false);
+	idle->armed = false;
 }

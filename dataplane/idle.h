@@ -14,13 +14,14 @@
 struct worker_plan;
 
 struct idle {
-	int epoll_fd;                      // doorbells of `watched`, and event_fd; or -1
-	int event_fd;                      // rung by idle_wake
-	bool sleeping;                     // worker: w, all: r, sequentially consistent
-	bool poll;                         // never sleep
-	const struct worker_plan *watched; // plan whose doorbells epoll_fd has
-	uint64_t empty_since_tsc;          // first look without work, 0: there was work
-	uint64_t step_ns;                  // next sleep
+	int epoll_fd;             // doorbells of plan `watched`, and event_fd; or -1
+	int event_fd;             // rung by idle_wake
+	bool sleeping;            // worker: w, all: r, sequentially consistent
+	bool poll;                // never sleep
+	bool armed;               // devices were asked to ring
+	uint32_t watched;         // version of the plan whose doorbells epoll_fd has
+	uint64_t empty_since_tsc; // first look without work, 0: there was work
+	uint64_t step_ns;         // next sleep
 };
 
 // Returns 0 or -errno. control.
@@ -34,6 +35,9 @@ void idle_wake(struct idle *idle);
 static inline void idle_worked(struct idle *idle) { idle->empty_since_tsc = 0; }
 
 // The last loop found none: spins on, or sleeps, offline for RCU meanwhile. has_work(arg) looks
-// once more after the flag is up. Returns true if it slept. worker.
+// once more after the flag is up. Returns true if it slept; *plan may be gone then. worker.
 bool idle_rest(struct idle *idle, const struct worker_plan *plan, struct rcu *rcu,
 	       unsigned int reader, bool (*has_work)(void *arg), void *arg);
+
+// Awake again: the devices of the plan now in force need not ring. worker.
+void idle_disarm(struct idle *idle, const struct worker_plan *plan);

@@ -6,6 +6,7 @@
 // locks. A send costs no system call unless the receiver sleeps. Offload requests cross untouched,
 // but no shared mbuf does: what rx returns must be the receiver's alone.
 #include <errno.h>
+#include <rte_atomic.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 #include <stdatomic.h>
@@ -207,7 +208,7 @@ static uint16_t pair_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t 
 static void ring_bell(struct pair_queue *peer)
 {
 	// Full fence: the frames are visible before we look at `armed`. Pairs with pair_arm.
-	atomic_thread_fence(memory_order_seq_cst);
+	rte_smp_mb();
 	if (likely(!atomic_load_explicit(&peer->armed, memory_order_relaxed)))
 		return;
 	// Only the first sender of a sleep rings.
@@ -246,8 +247,9 @@ static bool pair_arm(struct port_queue *pq, bool armed)
 		return false;
 	}
 	// Full fence: `armed` is visible before we look at the ring. Pairs with ring_bell.
-	atomic_thread_fence(memory_order_seq_cst);
-	return !rte_ring_empty(q->rx);
+	rte_smp_mb();
+	// rte_ring_empty, but an atomic read: the other thread may be writing the tail.
+	return __atomic_load_n(&q->rx->prod.tail, __ATOMIC_ACQUIRE) != q->rx->cons.tail;
 }
 
 static void pair_get_link(struct port_dev *dev, struct port_link *link)

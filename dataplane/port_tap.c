@@ -138,7 +138,9 @@ static int frame_write(struct tap_queue *q, struct rte_mbuf *m)
 	struct iovec iov[1 + TAP_MAX_SEGS] = { { &header, sizeof(header) } };
 	int n = 1;
 
-	if (m->nb_segs > TAP_MAX_SEGS || q->gone)
+	if (q->gone)
+		return -ENODEV;
+	if (m->nb_segs > TAP_MAX_SEGS)
 		return -EMSGSIZE;
 	vnet_from_mbuf(&header, m);
 	for (; m; m = m->next, n++)

@@ -48,7 +48,7 @@ static struct worker *worker_of(const struct worker_out *out)
 void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum drop reason,
 		 struct rte_mbuf *m)
 {
-	worker_counters(out, port)->drops[dir][reason]++;
+	counter_add(&worker_counters(out, port)->drops[dir][reason], 1);
 	rte_pktmbuf_free(m);
 }
 
@@ -66,10 +66,10 @@ static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
 	sent = e->dev->ops->tx(e->queue, pkts, n);
 	for (uint16_t i = sent; i < n; i++)
 		bytes -= pkts[i]->pkt_len;
-	c->tx_packets += sent;
-	c->tx_bytes += bytes;
+	counter_add(&c->tx_packets, sent);
+	counter_add(&c->tx_bytes, bytes);
 	if (unlikely(sent < n)) {
-		c->drops[DROP_TX][DROP_TX_FULL] += n - sent;
+		counter_add(&c->drops[DROP_TX][DROP_TX_FULL], n - sent);
 		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
 	}
 }
@@ -77,7 +77,7 @@ static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
 static void send_own(struct worker *w, struct egress *e)
 {
 	struct transmit_result result = { 0 };
-	struct rte_mbuf *ready[2 * EGRESS_SLOTS];
+	struct rte_mbuf *ready[TRANSMIT_MAX_SEGMENTS];
 	uint32_t total = 0;
 	uint16_t done = 0;
 
@@ -91,10 +91,10 @@ static void send_own(struct worker *w, struct egress *e)
 		for (uint16_t i = 0; i < n; i += PORT_BATCH)
 			send_burst(e, ready + i, RTE_MIN(n - i, PORT_BATCH));
 	}
-	e->counters->created += result.created;
+	counter_add(&e->counters->created, result.created);
 	if (unlikely(total != e->n + result.created))
 		for (int r = 0; r < DROP_N_REASONS; r++)
-			e->counters->drops[DROP_TX][r] += result.drops[r];
+			counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
 }
 
 static void hand_over(struct egress *e)
@@ -105,7 +105,7 @@ static void hand_over(struct egress *e)
 		e->pkts[i]->port = e->port;
 	n = rte_ring_sp_enqueue_burst(e->owner_ring, (void **)e->pkts, e->n, NULL);
 	if (unlikely(n < e->n)) {
-		e->counters->drops[DROP_TX][DROP_HANDOVER_FULL] += e->n - n;
+		counter_add(&e->counters->drops[DROP_TX][DROP_HANDOVER_FULL], e->n - n);
 		rte_pktmbuf_free_bulk(e->pkts + n, e->n - n);
 	}
 	worker_wake(e->owner);
@@ -187,17 +187,19 @@ static void loop(struct worker *w)
 		unsigned int work = 0;
 
 		w->out.plan = rcu_get(&w->next_plan);
+		if (unlikely(w->idle.armed))
+			idle_disarm(&w->idle, w->out.plan);
 		for (uint16_t i = 0; i < w->out.plan->n_queues; i++)
 			work += receive(w, &w->out.plan->queues[i]);
 		work += drain_handover(w);
 		cfg->ops->tick(cfg->ctx, start);
 		rcu_quiescent(cfg->rcu, cfg->id);
-		w->load.loops++;
+		counter_add(&w->load.loops, 1);
 		if (work) {
 			idle_worked(&w->idle);
-			w->load.busy_cycles += rte_rdtsc() - start;
+			counter_add(&w->load.busy_cycles, rte_rdtsc() - start);
 		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, handover_waits, w)) {
-			w->load.sleeps++;
+			counter_add(&w->load.sleeps, 1);
 		}
 	}
 }
@@ -241,6 +243,7 @@ static void free_worker(struct worker *w)
 			rte_pktmbuf_free(m);
 		free(w->handover[i]);
 	}
+	pthread_barrier_destroy(&w->started);
 	idle_fini(&w->idle);
 	free(w->next_plan.rcu_ptr);
 	free(w);
@@ -254,6 +257,7 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 	if (!w)
 		return err_set(err, ENOMEM, "no memory for worker %u", cfg->id);
 	memset(w, 0, sizeof(*w));
+	pthread_barrier_init(&w->started, NULL, 2);
 	w->cfg = *cfg;
 	w->out.pools = cfg->pools;
 	w->next_plan.rcu_ptr = calloc(1, sizeof(struct worker_plan));
@@ -262,8 +266,8 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 		free_worker(w);
 		return err_set(err, ret ? -ret : ENOMEM, "cannot prepare worker %u", cfg->id);
 	}
+	w->next_plan.rcu_ptr->version = 1;
 	w->next_plan.rcu_ptr->all_ring = true;
-	pthread_barrier_init(&w->started, NULL, 2);
 	ret = -pthread_create(&w->thread, NULL, thread_main, w);
 	if (!ret) {
 		pthread_barrier_wait(&w->started);
@@ -271,7 +275,6 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 		if (ret)
 			pthread_join(w->thread, NULL);
 	}
-	pthread_barrier_destroy(&w->started);
 	if (ret) {
 		free_worker(w);
 		return err_set(err, -ret, "cannot start worker %u on CPU %d: %s", cfg->id, cfg->cpu,
@@ -297,6 +300,7 @@ void worker_publish(struct worker *w, struct worker_plan *plan)
 {
 	struct worker_plan *old = w->next_plan.rcu_ptr;
 
+	plan->version = old->version + 1;
 	plan->all_ring = true;
 	for (uint16_t i = 0; i < plan->n_queues; i++)
 		plan->all_ring &= plan->queues[i].doorbell >= 0;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/rcu.h"
 #include "dataplane/drop.h"
@@ -26,7 +27,7 @@ struct rte_ring;
 struct worker;
 struct worker_out;
 
-// What one worker counted for one port. worker: w, control: r (relaxed, may be a batch old).
+// What one worker counted for one port, by counter_add. worker: w, control: r.
 struct port_counters {
 	uint64_t rx_packets, rx_bytes; // received from the device
 	uint64_t tx_packets, tx_bytes; // taken by the device
@@ -58,6 +59,7 @@ struct worker_queue {
 // What a worker works on. Immutable but for what egress points to.
 struct worker_plan {
 	struct egress *egress[PORT_SLOTS];
+	uint32_t version; // set by worker_publish; ≥ 1
 	bool all_ring; // every queue has a doorbell
 	uint16_t n_queues;
 	struct worker_queue queues[];

@@ -7,6 +7,7 @@ uint32_t segment_count(const struct layers *at, uint16_t mss)
 		return 1;
 	if (at->payload_bytes > (uint32_t)mss * SEGMENT_MAX)
 		return SEGMENT_MAX + 1;
+	// One division a large send; adding up segment by segment would take longer.
 	return (at->payload_bytes + mss - 1) / mss;
 }
 

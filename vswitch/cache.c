@@ -70,7 +70,7 @@ void cache_report(struct cache *c, uint16_t fid, const struct packet *p)
 
 	memcpy(r.mac, p->src.b, 6);
 	if (rte_ring_sp_enqueue_elem(c->learn->ring, &r, sizeof(r))) {
-		c->stats.learn_lost++;
+		counter_add(&c->stats.learn_lost, 1);
 		return;
 	}
 	// Exchange orders the report before the look at the flag; control arms, then looks again.
@@ -101,7 +101,7 @@ static void decide(struct cache *c, const struct view *v, struct flow *f, const 
 void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,
 		   const struct key_l3 *l3)
 {
-	c->stats.stale++;
+	counter_add(&c->stats.stale, 1);
 	decide(c, v, f, l1, l3);
 }
 
@@ -111,7 +111,7 @@ static struct flow *scratch(struct cache *c)
 	struct flow *f = &c->scratch[c->n_scratch++ % (2 * PORT_BATCH)].flow;
 	uint32_t program = f->program;
 
-	c->stats.uncached++;
+	counter_add(&c->stats.uncached, 1);
 	*f = (struct flow){ .program = program };
 	return f;
 }
@@ -124,7 +124,7 @@ struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
 
 	if (f)
 		return f;
-	c->stats.misses[LEVEL1]++;
+	counter_add(&c->stats.misses[LEVEL1], 1);
 	if (!miss_allowed(c, v))
 		return NULL;
 	f = flow_insert(t, hash, key, NULL);
@@ -149,7 +149,7 @@ struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
 
 	if (f)
 		return f;
-	c->stats.misses[level]++;
+	counter_add(&c->stats.misses[level], 1);
 	if (!miss_allowed(c, v))
 		return NULL;
 	f = flow_insert(t, hash, key, key6);
@@ -198,7 +198,7 @@ static void sweep_level(struct cache *c, const struct snapshot *snap, int level,
 		if (idle > limit) {
 			program_put(&c->programs, flows[i]->program);
 			flow_remove(t, flows[i]);
-			c->stats.expired++;
+			counter_add(&c->stats.expired, 1);
 		} else if (level == LEVEL1 && idle < REFRESH_TICKS) {
 			look_at_source(c, snap, flows[i]);
 		}

@@ -37,7 +37,7 @@ enum { LEVEL1, LEVEL2, LEVEL2_V6, N_LEVELS };
 
 // worker: w, control: r (relaxed).
 struct cache_stats {
-	uint64_t hits[N_LEVELS], misses[N_LEVELS];
+	uint64_t misses[N_LEVELS]; // flows set up
 	uint64_t stale;    // hits that were resolved anew because something changed
 	uint64_t uncached; // decided for one packet only: the table was full
 	uint64_t expired;

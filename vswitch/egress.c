@@ -63,7 +63,7 @@ static void send_to(struct worker_out *out, const struct sw_member *to, enum tag
 	if (m)
 		worker_output(out, to->port, m);
 	else
-		worker_counters(out, to->port)->drops[DROP_TX][DROP_RESOURCES]++;
+		counter_add(&worker_counters(out, to->port)->drops[DROP_TX][DROP_RESOURCES], 1);
 }
 
 // One more receiver than frames: a copy is made, or counted as the one that could not be.
@@ -72,16 +72,16 @@ static void send_copy(struct worker_out *out, const struct sw_member *to, enum t
 {
 	struct port_counters *counters = worker_counters(out, to->port);
 
-	counters->created++;
+	counter_add(&counters->created, 1);
 	if (verdict->reason != DROP_NONE) {
-		counters->drops[DROP_TX][verdict->reason]++;
+		counter_add(&counters->drops[DROP_TX][verdict->reason], 1);
 		return;
 	}
 	m = copy(out, m);
 	if (m)
 		send_to(out, to, form, verdict, m);
 	else
-		counters->drops[DROP_TX][DROP_RESOURCES]++;
+		counter_add(&counters->drops[DROP_TX][DROP_RESOURCES], 1);
 }
 
 void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,

@@ -83,8 +83,8 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 		b->pkts[kept++] = m;
 	}
 	b->n = kept;
-	counters->rx_packets += n;
-	counters->rx_bytes += bytes;
+	counter_add(&counters->rx_packets, n);
+	counter_add(&counters->rx_bytes, bytes);
 }
 
 // --- look up -----------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ static void drop_by_program(struct cache *c, struct batch *b, const struct flow 
 	// An egress layer's drop is the destination port's.
 	if (p->dir == DROP_TX)
 		port = fdb_word(b->view.words, f->dest).port;
-	p->packets++;
+	counter_add(&p->packets, 1);
 	worker_drop(b->out, port, (enum drop_dir)p->dir, (enum drop)p->reason, m);
 }
 
@@ -206,7 +206,7 @@ static void act_rarely(struct cache *c, struct batch *b, uint16_t i)
 		if (m)
 			worker_output(b->out, where.port, m);
 		else
-			worker_counters(b->out, where.port)->drops[DROP_TX][DROP_RESOURCES]++;
+			counter_add(&worker_counters(b->out, where.port)->drops[DROP_TX][DROP_RESOURCES], 1);
 		break;
 	case OP_FLOOD:
 		egress_flood(c, &b->view, b->out, p, &b->keys[i], m);
@@ -250,9 +250,9 @@ static void drop_all(struct worker_out *out, uint16_t port, struct rte_mbuf **pk
 {
 	struct port_counters *counters = worker_counters(out, port);
 
-	counters->rx_packets += n;
+	counter_add(&counters->rx_packets, n);
 	for (uint16_t i = 0; i < n; i++) {
-		counters->rx_bytes += pkts[i]->pkt_len;
+		counter_add(&counters->rx_bytes, pkts[i]->pkt_len);
 		worker_drop(out, port, DROP_RX, DROP_NOT_READY, pkts[i]);
 	}
 }
