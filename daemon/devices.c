@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <rte_log.h>
+
 #include "base/log.h"
 #include "daemon/plans.h"
 
-#define RETRY_NS 2000000000ull // how often what failed is tried again
+#define RETRY_NS 2000000000ull // what failed is tried again after this, doubled each time …
+#define RETRY_MAX_DOUBLINGS 4  // … so often at most
 #define DROPS_TOTAL (DROP_N_DIRS * DROP_N_REASONS)
 
 enum state {
@@ -27,6 +30,8 @@ struct device {
 	const struct object *made; // the port that the device was opened for, a reference
 	struct port_dev *opened;   // by the helper, on its way here
 	struct err err;            // why it is FAILED
+	unsigned int n_failures;   // in a row, of this device
+	unsigned int retry_in;     // ticks of the retry timer until the next try
 	struct plan_port plan;
 };
 
@@ -167,8 +172,29 @@ static int open_work(void *arg)
 	};
 	const struct port_ops *ops = port_kind_find(port_kind_words[o->kind]);
 
+	uint32_t level = rte_log_get_global_level();
+	int ret;
+
+	// DPDK's own words about a missing device are worth reading once.
+	if (p->n_failures)
+		rte_log_set_global_level(RTE_LOG_EMERG);
 	p->err.text[0] = '\0';
-	return ops->open(&cfg, &p->opened, &p->err);
+	ret = ops->open(&cfg, &p->opened, &p->err);
+	rte_log_set_global_level(level);
+	return ret;
+}
+
+static void open_failed(struct device *p)
+{
+	unsigned int doublings = p->n_failures < RETRY_MAX_DOUBLINGS ? p->n_failures
+								     : RETRY_MAX_DOUBLINGS;
+
+	p->state = FAILED;
+	p->retry_in = 1u << doublings;
+	if (p->n_failures++ == 0) {
+		log_warning("port %s is down: %s", p->made->name, p->err.text);
+		tell(p, "down");
+	}
 }
 
 static void open_done(void *arg, int result)
@@ -180,10 +206,9 @@ static void open_done(void *arg, int result)
 
 	d->n_busy--;
 	if (result) {
-		p->state = FAILED;
-		log_warning("port %s is down: %s", p->made->name, p->err.text);
-		tell(p, "down");
+		open_failed(p);
 	} else {
+		p->n_failures = 0;
 		n = list_open(d, list);
 		p->plan.dev = p->opened;
 		plan_place(&p->plan, list, n, d->cfg.n_workers);
@@ -232,8 +257,8 @@ static void begin_open(struct device *p)
 	p->all->n_busy++;
 	if (helper_submit(p->all->cfg.helper, open_work, open_done, p)) {
 		p->all->n_busy--;
-		p->state = FAILED;
 		err_set(&p->err, EAGAIN, "too many devices are being opened; trying again");
+		open_failed(p);
 	}
 }
 
@@ -261,6 +286,10 @@ static void step(struct device *p)
 			begin_close(p);
 		return;
 	case FAILED:
+		if (p->want && p->retry_in && same_device(port_of(p->want), port_of(p->made)))
+			return;
+		p->n_failures = p->want == p->made ? p->n_failures : 0;
+		// fall through
 	case ABSENT:
 		if (p->want) {
 			begin_open(p);
@@ -277,7 +306,7 @@ static void retry(void *arg)
 	struct devices *d = arg;
 
 	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->state == FAILED)
+		if (d->ports[i] && d->ports[i]->state == FAILED && --d->ports[i]->retry_in == 0)
 			step(d->ports[i]);
 }
 
