@@ -198,13 +198,13 @@ static void drop_by_program(struct cache *c, struct batch *b, const struct flow 
 			    struct rte_mbuf *m)
 {
 	struct program *p = &c->programs.programs[f->program];
-	uint16_t port = b->view.port->index;
+	struct drop_cause cause = { b->view.port->index, p->dir, p->reason, p->rule };
 
 	// An egress layer's drop is the destination port's.
 	if (p->dir == DROP_TX)
-		port = fdb_word(b->view.words, f->dest).port;
+		cause.port = fdb_word(b->view.words, f->dest).port;
 	counter_add(&p->packets, 1);
-	worker_drop(b->out, port, (enum drop_dir)p->dir, (enum drop)p->reason, m);
+	worker_drop_for(b->out, &cause, m);
 }
 
 // Everything but plain forwarding.
