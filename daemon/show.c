@@ -252,8 +252,9 @@ static json_t *flow_list(void *ctx, const char *name)
 		const struct cache *c = pipeline_cache(d->pipelines[w]);
 
 		for (int level = 0; level < N_LEVELS; level++)
-			for (uint32_t i = 1; i <= c->tables[level].n_made &&
-					     json_array_size(rows) < MAX_ROWS; i++) {
+			for (uint32_t i = 1;
+			     i <= c->tables[level].n_made && json_array_size(rows) < MAX_ROWS;
+			     i++) {
 				json_t *row = flow_row(d, w, level, i);
 
 				if (row)
@@ -403,10 +404,13 @@ json_t *show_counters(void *ctx, const char *type, const char *name)
 	}
 	for (uint32_t i = 0; (!type || strcmp(type, "rule") == 0) && i < d->numbers.rules.n; i++) {
 		const char *rule = d->numbers.rules.list[i].obj->name;
+		json_t *counters;
 
-		if (!name || strcmp(name, rule) == 0)
-			add_counters_of(rows, "rule", rule,
-					json_pack("{s:I}", "drops", (json_int_t)rule_drops(d, rule)));
+		if (name && strcmp(name, rule) != 0)
+			continue;
+		counters = json_object();
+		set_uint(counters, "drops", rule_drops(d, rule));
+		add_counters_of(rows, "rule", rule, counters);
 	}
 	return rows;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole way of a batch through the switch, top to bottom: parse, look up, act; and once more
-// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch before the next one starts,
-// with the next step's memory on its way; frames are not grouped by flow (measured: it never won).
-// Called by dataplane/worker.c; misses and stale flows go to cache.c; frames leave by
-// worker_output or worker_drop. worker.
+// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch
+// before the next one starts, with the next step's memory on its way; frames are not grouped by
+// flow (measured: it never won). Called by dataplane/worker.c; misses and stale flows go to
+// cache.c; frames leave by worker_output or worker_drop. worker.
 #include "vswitch/pipeline.h"
 
 #include <errno.h>
