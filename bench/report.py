@@ -36,7 +36,7 @@ def middle(kept, key):
 def cost_row(case, switch, kept):
     row = {"case": case.name, "title": case.title, "switch": switch, "metric": "cost",
            "reps": len(kept)}
-    for key in ("mpps", "cycles", "generator", "sink", "switch", "on_cpu", "loss"):
+    for key in ("mpps", "cycles", "generator", "sink", "switch", "on_cpu", "loss", "others_busy"):
         row["switch_cycles" if key == "switch" else key] = round(middle(kept, key), 5)
     row["switch_min"] = min(f["switch"] for f in kept)
     row["switch_max"] = max(f["switch"] for f in kept)
@@ -140,6 +140,8 @@ def remarks(row):
     found = []
     if row["loss"] > 0.001:
         found.append("%.1f %% of the frames lost" % (100 * row["loss"]))
+    if row["others_busy"] > 0.3:
+        found.append("other cores %.0f %% busy" % (100 * row["others_busy"]))
     if row["rejected"]:
         found.append("%d samples rejected" % row["rejected"])
     return "  " + ", ".join(found) if found else ""

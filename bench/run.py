@@ -6,15 +6,13 @@ repetition, minutes apart at most, and the median of the ratios is what counts.
 """
 import argparse
 import os
-import re
-import statistics
 import subprocess
 import sys
 import time
 
 import cases
 import report
-from switches import BenchError, Ovs, Place, Weft, find_program, run
+from switches import BenchError, Place, find_program, run
 
 
 def say(text):
@@ -52,7 +50,10 @@ class Runner:
         """Cycles a frame once the caches are warm."""
         if not switch.settle(case.settle_s):
             say("%s %s: still missing after %d s" % (case.name, switch.name, case.settle_s))
+        before = idle_ticks(self.place.core)
         figures = switch.measure(self.samples)
+        after = idle_ticks(self.place.core)
+        figures["others_busy"] = 1 - (after[0] - before[0]) / max(after[1] - before[1], 1)
         figures.update(switch.footprint())
         return figures
 
@@ -80,6 +81,19 @@ class Runner:
         rates = watch()
         low = [rate for rate in rates if rate < 0.9 * steady]
         return {"mpps": steady, "resolve_mpps": min(rates), "resolve_ms": 20 * len(low)}
+
+
+def idle_ticks(core):
+    """(idle, all) ticks so far of all cores but that one."""
+    idle = total = 0
+    with open("/proc/stat") as stat:
+        for line in stat:
+            words = line.split()
+            if words[0][:3] == "cpu" and words[0] not in ("cpu", "cpu%d" % core):
+                ticks = list(map(int, words[1:9]))
+                idle += ticks[3] + ticks[4]
+                total += sum(ticks)
+    return idle, total
 
 
 def scratch_folder():

@@ -104,16 +104,18 @@ static int load_stored(struct control *c, const json_t *doc)
 
 int control_load(struct control *c, struct err *err)
 {
-	struct model *first = model_create(&c->cfg.types);
+	struct model *first;
 	json_t *doc = NULL;
-	int ret;
+	int ret = 0;
 
-	if (!first)
-		return err_set(err, ENOMEM, "out of memory");
-	ret = load_step(c, first, err);
-	model_put(first);
-	if (ret == 0 && c->cfg.state_dir)
+	// What can fail for good comes first: nothing is published if the daemon cannot start.
+	if (c->cfg.state_dir)
 		ret = store_open(c->cfg.state_dir, &c->store, &doc, err);
+	if (ret < 0)
+		return ret;
+	first = model_create(&c->cfg.types);
+	ret = first ? load_step(c, first, err) : err_set(err, ENOMEM, "out of memory");
+	model_put(first);
 	if (ret == 0 && doc && load_stored(c, doc) < 0)
 		ret = err_set(err, ENOMEM, "out of memory");
 	json_decref(doc);

@@ -234,6 +234,29 @@ static void damaged_snapshot_falls_back_without_loss(void **state)
 	test_dir_remove(dir);
 }
 
+static void a_missing_group_ends_the_replay(void **state)
+{
+	static const uint64_t numbers[] = { 1, 1, 2, 4, 5 };
+	char journal[1024], body[64];
+	json_t *doc = json_object();
+	size_t size = 0, ends[5], n;
+	uint64_t seq = 0;
+	void *group;
+
+	for (int i = 0; i < 5; i++) {
+		snprintf(body, sizeof(body), "{\"thing\": {\"o%d\": {}}}", i);
+		group = journal_build(numbers[i], body, strlen(body), &n);
+		memcpy(journal + size, group, n);
+		ends[i] = size += n;
+		free(group);
+	}
+	assert_int_equal(store_replay(journal, size, &seq, doc), ends[2]);
+	assert_int_equal(seq, 2);
+	// The second group 1 was skipped, 4 and 5 do not follow on 2.
+	assert_int_equal(json_object_size(json_object_get(doc, "thing")), 2);
+	json_decref(doc);
+}
+
 static void a_gap_between_journals_is_not_jumped(void **state)
 {
 	char *dir = filled_dir(N_GROUPS, 3);
@@ -346,6 +369,7 @@ int main(void)
 		cmocka_unit_test(what_is_damaged_is_kept_aside_and_work_goes_on),
 		cmocka_unit_test(compaction_keeps_the_state),
 		cmocka_unit_test(damaged_snapshot_falls_back_without_loss),
+		cmocka_unit_test(a_missing_group_ends_the_replay),
 		cmocka_unit_test(a_gap_between_journals_is_not_jumped),
 		cmocka_unit_test(older_generations_go),
 		cmocka_unit_test(full_disk_leaves_the_old_state),

@@ -30,6 +30,6 @@ struct daemon {
 extern const struct control_hooks config_hooks; // ctx to be filled in
 
 // show.c: live object types, counters, and methods of the daemon's own.
-extern const struct object_type worker_type, fdb_type, flow_type;
+extern const struct object_type worker_type, fdb_type, flow_type, drop_type;
 json_t *show_counters(void *ctx, const char *type, const char *name);
 int show_methods_add(struct daemon *d);

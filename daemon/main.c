@@ -235,7 +235,7 @@ static void port_status(void *ctx, const struct object *obj, json_t *out)
 static int init_control(struct daemon *d, struct err *err)
 {
 	static const struct object_type *const types[] = { &switch_type, &port_type, &rule_type,
-							   &worker_type, &fdb_type, &flow_type };
+							   &worker_type, &fdb_type, &flow_type, &drop_type };
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,
 				   .types = { types, ARRAY_SIZE(types) }, .hooks = config_hooks,
 				   .state_dir = d->opt.state_dir, .version = WEFT_VERSION };

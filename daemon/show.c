@@ -271,6 +271,70 @@ const struct object_type flow_type = {
 	.list = flow_list,
 };
 
+// --- drops -------------------------------------------------------------------------------------
+
+static const struct field drop_fields[] = {
+	FIELD_LIVE(age, FIELD_STRING, .unit = "s", .help = "how long ago"),
+	FIELD_LIVE(port, FIELD_STRING, .help = "port that it came from or went to"),
+	FIELD_LIVE(direction, FIELD_STRING, .help = "in: coming from the port; out: going to it"),
+	FIELD_LIVE(reason, FIELD_STRING, .help = "why; weft call drop_reasons explains each"),
+	FIELD_LIVE(rule, FIELD_STRING, .help = "rule that did it"),
+	FIELD_LIVE(bytes, FIELD_UINT, .help = "length of the frame"),
+	FIELD_LIVE(frame, FIELD_STRING, .help = "its first bytes"),
+};
+
+static json_t *drop_row(const struct daemon *d, const struct drop_record *r, uint64_t now_tsc,
+			const char *name)
+{
+	char age[32], hex[2 * DROP_LOG_HEAD + 1] = "";
+	const char *rule = wishes_rule_name(&d->numbers, r->cause.rule);
+	json_t *row = json_object();
+
+	snprintf(age, sizeof(age), "%.3f",
+		 (double)(now_tsc - r->tsc) / (double)rte_get_tsc_hz());
+	for (uint32_t i = 0; i < r->head_bytes && i < DROP_LOG_HEAD; i++)
+		snprintf(hex + 2 * i, 3, "%02x", r->head[i]);
+	set_name(row, "name", name);
+	set_name(row, "age", age);
+	set_name(row, "port", numbering_name(&d->numbers.ports, r->cause.port));
+	set_name(row, "direction", r->cause.dir == DROP_RX ? "in" : "out");
+	set_name(row, "reason", drop_names[r->cause.reason % DROP_N_REASONS]);
+	if (rule)
+		set_name(row, "rule", rule);
+	set_uint(row, "bytes", r->frame_bytes);
+	set_name(row, "frame", hex);
+	return row;
+}
+
+static json_t *drop_list(void *ctx, const char *wanted)
+{
+	static struct drop_record records[DROP_LOG_RECORDS]; // control thread only
+	const struct daemon *d = ctx;
+	uint64_t now = rte_rdtsc();
+	json_t *rows = json_array();
+
+	for (unsigned int w = 0; w < d->opt.n_workers; w++) {
+		unsigned int n = drop_log_read(worker_drop_log(d->workers[w]), records);
+
+		for (unsigned int i = 0; i < n; i++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "%u.%u", w, i);
+			if (!wanted || strcmp(wanted, name) == 0)
+				json_array_append_new(rows, drop_row(d, &records[i], now, name));
+		}
+	}
+	return rows;
+}
+
+const struct object_type drop_type = {
+	.name = "drop",
+	.plural = "drops",
+	.help = "a frame that died lately, newest first (a sample when many die)",
+	OBJECT_FIELDS(drop_fields),
+	.list = drop_list,
+};
+
 // --- counters ----------------------------------------------------------------------------------
 
 static json_t *drops_json(const struct port_counters *c, enum drop_dir dir)

@@ -14,7 +14,8 @@
 //   l2_len, l3_len, l4_len        valid (and checked against the frame) whenever one of the above
 //                                 is set; l2_len includes VLAN tags.
 //   RTE_MBUF_F_RX_L4_CKSUM_GOOD   the L4 checksum is right: nobody need verify it.
-// All other ol_flags are clear, except RX_RSS_HASH with hash.rss as a NIC gave it, which rx keeps.
+// All other ol_flags are clear, except RX_RSS_HASH with hash.rss as a NIC gave it and
+// RX_IP_CKSUM_GOOD, which rx may keep.
 // What rx returns is the caller's alone: one reference, data free to be written.
 // A frame's first min(pkt_len, PORT_HEADER_BYTES) bytes are in its first segment.
 #pragma once

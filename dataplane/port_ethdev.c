@@ -53,7 +53,7 @@ static uint16_t ethdev_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_
 	if (likely((flags & ~PORT_STATE_FLAGS) == 0 && chains == 0))
 		return n;
 	kept = port_rx_fix(pkts, n, PORT_STATE_FLAGS);
-	port_count(&q->missed, n - kept);
+	counter_add(&q->missed, n - kept);
 	return kept;
 }
 
@@ -72,7 +72,7 @@ static uint16_t tx_prepared(struct ethdev_queue *q, struct rte_mbuf **pkts, uint
 			break;
 		if (done < n) {
 			rte_pktmbuf_free(pkts[done++]);
-			port_count(&q->tx_errors, 1);
+			counter_add(&q->tx_errors, 1);
 		}
 	}
 	return done;
@@ -341,8 +341,8 @@ static void ethdev_stats(struct port_dev *dev, struct port_dev_stats *stats)
 		.no_mbuf = now.rx_nombuf,
 	};
 	for (uint16_t i = 0; i < dev->n_queues; i++) {
-		stats->missed += port_counted(&eth->queues[i].missed);
-		stats->tx_errors += port_counted(&eth->queues[i].tx_errors);
+		stats->missed += counter_get(&eth->queues[i].missed);
+		stats->tx_errors += counter_get(&eth->queues[i].tx_errors);
 	}
 }
 

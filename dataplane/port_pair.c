@@ -223,7 +223,7 @@ static uint16_t pair_tx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t 
 
 	if (unlikely(!atomic_load_explicit(&peer_end->open, memory_order_relaxed))) {
 		rte_pktmbuf_free_bulk(pkts, n);
-		port_count(&q->lost, n);
+		counter_add(&q->lost, n);
 		return n;
 	}
 	n = (uint16_t)rte_ring_sp_enqueue_burst(peer->rx, (void *const *)pkts, n, NULL);
@@ -269,7 +269,7 @@ static void pair_stats(struct port_dev *dev, struct port_dev_stats *stats)
 
 	*stats = (struct port_dev_stats){ 0 };
 	for (uint16_t i = 0; i < dev->n_queues; i++)
-		stats->tx_errors += port_counted(&end->queues[i].lost);
+		stats->tx_errors += counter_get(&end->queues[i].lost);
 }
 
 const struct port_ops port_pair = {

@@ -235,7 +235,7 @@ static uint16_t pcap_port_rx(struct port_queue *q, struct rte_mbuf **pkts, uint1
 
 		pkts[got] = frame_build(p->pools->small, bytes, len);
 		if (!pkts[got]) {
-			port_count(&p->no_mbuf, 1);
+			counter_add(&p->no_mbuf, 1);
 			break;
 		}
 		got++;
@@ -267,7 +267,7 @@ static uint16_t pcap_port_tx(struct port_queue *q, struct rte_mbuf **pkts, uint1
 	if (p->tx && !p->tx_failed)
 		p->tx_failed = pcap_dump_flush(p->tx) < 0 || ferror(pcap_dump_file(p->tx));
 	if (p->tx_failed || !p->tx)
-		port_count(&p->tx_errors, n);
+		counter_add(&p->tx_errors, n);
 	rte_pktmbuf_free_bulk(pkts, n);
 	return n;
 }
@@ -292,8 +292,8 @@ static void pcap_port_stats(struct port_dev *dev, struct port_dev_stats *stats)
 	struct pcap_dev *p = container_of(dev, struct pcap_dev, dev);
 
 	*stats = (struct port_dev_stats){
-		.no_mbuf = port_counted(&p->no_mbuf),
-		.tx_errors = port_counted(&p->tx_errors),
+		.no_mbuf = counter_get(&p->no_mbuf),
+		.tx_errors = counter_get(&p->tx_errors),
 	};
 }
 

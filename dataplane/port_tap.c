@@ -54,7 +54,7 @@ static bool chain_fill(struct tap_queue *q)
 	if (likely(q->n_missing == 0))
 		return true;
 	if (unlikely(rte_pktmbuf_alloc_bulk(q->pool, q->chain, q->n_missing) != 0)) {
-		port_count(&q->no_mbuf, 1);
+		counter_add(&q->no_mbuf, 1);
 		return false;
 	}
 	for (uint16_t i = 0; i < q->n_missing; i++)
@@ -117,7 +117,7 @@ static uint16_t tap_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t n
 		}
 		len -= (ssize_t)sizeof(q->rx_header);
 		if (unlikely(len <= 0 || len >= room)) {
-			port_count(&q->missed, 1);
+			counter_add(&q->missed, 1);
 			continue;
 		}
 		m = chain_take(q, (uint32_t)len);
@@ -126,7 +126,7 @@ static uint16_t tap_rx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t n
 			continue;
 		}
 		rte_pktmbuf_free(m);
-		port_count(&q->missed, 1);
+		counter_add(&q->missed, 1);
 	}
 	return got;
 }
@@ -161,7 +161,7 @@ static uint16_t tap_tx(struct port_queue *pq, struct rte_mbuf **pkts, uint16_t n
 		// Anything else will not get better by trying again: interface down (EIO) or gone,
 		// no memory in the kernel.
 		if (ret < 0)
-			port_count(&q->tx_errors, 1);
+			counter_add(&q->tx_errors, 1);
 	}
 	rte_pktmbuf_free_bulk(pkts, i);
 	return i;
@@ -263,9 +263,9 @@ static void tap_stats(struct port_dev *dev, struct port_dev_stats *stats)
 	for (uint16_t i = 0; i < dev->n_queues; i++) {
 		const struct tap_queue *q = &tap->queues[i];
 
-		stats->missed += port_counted(&q->missed);
-		stats->no_mbuf += port_counted(&q->no_mbuf);
-		stats->tx_errors += port_counted(&q->tx_errors);
+		stats->missed += counter_get(&q->missed);
+		stats->no_mbuf += counter_get(&q->no_mbuf);
+		stats->tx_errors += counter_get(&q->tx_errors);
 	}
 }
 

@@ -5,6 +5,7 @@
 
 #include <rte_mbuf.h>
 
+#include "base/counter.h"
 #include "dataplane/port.h"
 
 // Requests to the egress side that the contract knows, and the family that goes with them.
@@ -13,8 +14,10 @@
 	 RTE_MBUF_F_TX_UDP_SEG)
 #define PORT_FAMILY_FLAGS (RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6)
 
-// What the ingress side may say. GOOD alone: together with BAD's bit it means "unknown".
-#define PORT_STATE_FLAGS (RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+// What the ingress side may say. GOOD alone: together with BAD's bit it means "unknown". Nobody
+// asks for the IP header's, but clearing it would cost every frame of a NIC a store.
+#define PORT_STATE_FLAGS                                                                           \
+	(RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_GOOD)
 
 // The contract's view of a frame's ol_flags; `keep` names the flags that may stay.
 static inline uint64_t port_clean_flags(uint64_t flags, uint64_t keep)
@@ -28,18 +31,6 @@ static inline uint64_t port_clean_flags(uint64_t flags, uint64_t keep)
 static inline bool port_head_contiguous(const struct rte_mbuf *m)
 {
 	return m->nb_segs == 1 || m->data_len >= RTE_MIN(m->pkt_len, PORT_HEADER_BYTES);
-}
-
-// Adds to a counter that one worker writes and control reads.
-static inline void port_count(uint64_t *counter, uint64_t n)
-{
-	// Relaxed: a reader wants a whole number, not an order.
-	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t port_counted(const uint64_t *counter)
-{
-	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
 // Moves bytes from the following segments into the first until the head is contiguous, and frees

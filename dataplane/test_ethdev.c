@@ -112,7 +112,8 @@ static void foreign_flags_are_cleaned(void **state)
 		RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4,
 	};
 	static const uint64_t want[] = {
-		0, RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_L4_CKSUM_GOOD, 0, 0, 0,
+		0, RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+		RTE_MBUF_F_RX_IP_CKSUM_GOOD, 0, 0,
 	};
 	struct rte_mbuf *pkts[ARRAY_SIZE(given)];
 

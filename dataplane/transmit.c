@@ -271,25 +271,26 @@ static uint16_t finish_mixed(struct stage *s, struct filter f, struct rte_mbuf *
 	return i;
 }
 
+bool transmit_is_ready(const struct port_dev *dev, struct rte_mbuf *const *pkts, uint16_t n,
+		       uint64_t *bytes)
+{
+	struct traits t = { 0 };
+	uint64_t sum = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		traits_add(&t, pkts[i]);
+		sum += pkts[i]->pkt_len;
+	}
+	*bytes = sum;
+	return fits(device_filter(dev), &t, dev->max_frame);
+}
+
 uint16_t transmit_finish(const struct port_dev *dev, const struct port_pools *pools,
 			 struct rte_mbuf **pkts, uint16_t n, uint16_t *n_done,
 			 struct rte_mbuf **out, uint16_t max_out, struct transmit_result *result)
 {
-	const struct filter f = device_filter(dev);
-	uint16_t room = RTE_MIN(n, max_out);
-	struct traits t = { 0 };
+	struct stage s = { dev, pools, result, out, .max_out = max_out };
 
-	// Nearly always every frame of a batch passes as it is.
-	for (uint16_t i = 0; i < room; i++) {
-		traits_add(&t, pkts[i]);
-		out[i] = pkts[i];
-	}
-	if (unlikely(!fits(f, &t, dev->max_frame))) {
-		struct stage s = { dev, pools, result, out, .max_out = max_out };
-
-		*n_done = finish_mixed(&s, f, pkts, n);
-		return s.n_out;
-	}
-	*n_done = room;
-	return room;
+	*n_done = finish_mixed(&s, device_filter(dev), pkts, n);
+	return s.n_out;
 }

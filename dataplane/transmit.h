@@ -23,6 +23,11 @@ struct transmit_result {
 // untouched (after the size check).
 extern const uint64_t transmit_offload_mask;
 
+// True if dev takes pkts[n] as they are, the usual case: then transmit_finish would change nothing.
+// *bytes is their length together. worker.
+bool transmit_is_ready(const struct port_dev *dev, struct rte_mbuf *const *pkts, uint16_t n,
+		       uint64_t *bytes);
+
 // Makes pkts[n] fit for dev and writes the frames to send to out[max_out]. Order is kept. Frames
 // that cannot be sent are freed and counted in *result, which the caller has zeroed. max_out is at
 // least TRANSMIT_MAX_SEGMENTS, so that every frame finds room in an empty out[]; *n_done says how

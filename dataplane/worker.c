@@ -37,6 +37,7 @@ struct worker {
 const struct worker_load *worker_load(const struct worker *w) { return &w->load; }
 unsigned int worker_id(const struct worker *w) { return w->cfg.id; }
 int worker_cpu(const struct worker *w) { return w->cfg.cpu; }
+const struct drop_log *worker_drop_log(const struct worker *w) { return &w->out.log; }
 const struct port_counters *worker_spare(const struct worker *w) { return &w->out.spare; }
 void worker_wake(struct worker *w) { idle_wake(&w->idle); }
 
@@ -45,40 +46,43 @@ static struct worker *worker_of(const struct worker_out *out)
 	return container_of(out, struct worker, out);
 }
 
+void worker_drop_for(struct worker_out *out, const struct drop_cause *cause, struct rte_mbuf *m)
+{
+	counter_add(&worker_counters(out, cause->port)->drops[cause->dir][cause->reason], 1);
+	drop_log_add(&out->log, cause, m->pkt_len, rte_pktmbuf_mtod(m, uint8_t *), m->data_len);
+	rte_pktmbuf_free(m);
+}
+
 void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum drop reason,
 		 struct rte_mbuf *m)
 {
-	counter_add(&worker_counters(out, port)->drops[dir][reason], 1);
-	rte_pktmbuf_free(m);
+	const struct drop_cause cause = { port, (uint8_t)dir, (uint8_t)reason, 0 };
+
+	worker_drop_for(out, &cause, m);
 }
 
 // --- the way out -------------------------------------------------------------------------------
 
-static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n)
+// Gives finished frames of `bytes` together to the device.
+static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n, uint64_t bytes)
 {
-	struct port_counters *c = e->counters;
-	uint64_t bytes = 0;
-	uint16_t sent;
+	uint16_t sent = e->dev->ops->tx(e->queue, pkts, n);
 
-	// Lengths are summed before the device frees the frames, and taken back if it refuses.
-	for (uint16_t i = 0; i < n; i++)
-		bytes += pkts[i]->pkt_len;
-	sent = e->dev->ops->tx(e->queue, pkts, n);
-	for (uint16_t i = sent; i < n; i++)
-		bytes -= pkts[i]->pkt_len;
-	counter_add(&c->tx_packets, sent);
-	counter_add(&c->tx_bytes, bytes);
 	if (unlikely(sent < n)) {
-		counter_add(&c->drops[DROP_TX][DROP_TX_FULL], n - sent);
+		for (uint16_t i = sent; i < n; i++)
+			bytes -= pkts[i]->pkt_len;
+		counter_add(&e->counters->drops[DROP_TX][DROP_TX_FULL], n - sent);
 		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
 	}
+	counter_add(&e->counters->tx_packets, sent);
+	counter_add(&e->counters->tx_bytes, bytes);
 }
 
-static void send_own(struct worker *w, struct egress *e)
+// Frames of which some need the transmit stage's work.
+static void send_unready(struct worker *w, struct egress *e)
 {
 	struct transmit_result result = { 0 };
 	struct rte_mbuf *ready[TRANSMIT_MAX_SEGMENTS];
-	uint32_t total = 0;
 	uint16_t done = 0;
 
 	while (done < e->n) {
@@ -87,14 +91,28 @@ static void send_own(struct worker *w, struct egress *e)
 					     &step, ready, ARRAY_SIZE(ready), &result);
 
 		done += step;
-		total += n;
-		for (uint16_t i = 0; i < n; i += PORT_BATCH)
-			send_burst(e, ready + i, RTE_MIN(n - i, PORT_BATCH));
+		for (uint16_t i = 0; i < n; i += PORT_BATCH) {
+			uint16_t burst = RTE_MIN(n - i, PORT_BATCH);
+			uint64_t bytes = 0;
+
+			for (uint16_t j = 0; j < burst; j++)
+				bytes += ready[i + j]->pkt_len;
+			send_burst(e, ready + i, burst, bytes);
+		}
 	}
 	counter_add(&e->counters->created, result.created);
-	if (unlikely(total != e->n + result.created))
-		for (int r = 0; r < DROP_N_REASONS; r++)
-			counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
+	for (int r = 0; r < DROP_N_REASONS; r++)
+		counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
+}
+
+static void send_own(struct worker *w, struct egress *e)
+{
+	uint64_t bytes;
+
+	if (likely(transmit_is_ready(e->dev, e->pkts, e->n, &bytes)))
+		send_burst(e, e->pkts, e->n, bytes);
+	else
+		send_unready(w, e);
 }
 
 static void hand_over(struct egress *e)
@@ -186,6 +204,7 @@ static void loop(struct worker *w)
 		uint64_t start = rte_rdtsc();
 		unsigned int work = 0;
 
+		w->out.log.budget = DROP_LOG_PER_LOOP;
 		w->out.plan = rcu_get(&w->next_plan);
 		if (unlikely(w->idle.armed))
 			idle_disarm(&w->idle, w->out.plan);

@@ -41,6 +41,10 @@ bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t h
 {
 	uint64_t elapsed = now - b->stamp;
 
+	if (!b->stamp) { // never used: full
+		b->tokens = per_s;
+		b->stamp = now ? now : 1;
+	}
 	// Refilled in steps of 1/1024 s, to keep the division off most packets.
 	if (elapsed > hz >> 10) {
 		uint64_t add = elapsed > hz ? per_s : elapsed * per_s / hz;
@@ -92,6 +96,7 @@ static void decide(struct cache *c, const struct view *v, struct flow *f, const 
 	if (d.learn)
 		cache_report(c, d.fid, &p);
 	f->program = program_get(&c->programs, &d);
+	f->plain = d.op == OP_FORWARD && d.form == TAG_NONE;
 	f->dest = d.dest;
 	f->port_gen = v->port->gen;
 	f->dest_gen = d.dest ? d.where.gen : fdb_word(v->words, 0).gen;

@@ -81,12 +81,6 @@ struct cache_cfg {
 int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err); // control
 void cache_fini(struct cache *c); // control, after it has stopped
 
-// Is what the flow remembers still what the switch would decide?
-static ALWAYS_INLINE bool flow_is_current(const struct flow *f, const struct view *v)
-{
-	return f->port_gen == v->port->gen && f->dest_gen == fdb_word(v->words, f->dest).gen;
-}
-
 // The flow of a level-1 key that the first look did not find: looked up whole, else classified and
 // entered. NULL: over the miss budget. *key is in the caller's hands.
 struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,

@@ -56,7 +56,10 @@ static void send_to(struct worker_out *out, const struct sw_member *to, enum tag
 		    const struct verdict *verdict, struct rte_mbuf *m)
 {
 	if (verdict->reason != DROP_NONE) {
-		worker_drop(out, to->port, DROP_TX, verdict->reason, m);
+		const struct drop_cause cause = { to->port, DROP_TX, (uint8_t)verdict->reason,
+						  verdict->rule };
+
+		worker_drop_for(out, &cause, m);
 		return;
 	}
 	m = egress_retag(out, m, form, to->tag);

@@ -22,7 +22,7 @@ struct flow {
 	struct key key;
 	uint32_t serial;   // names this entry in level-2 keys: index, and 10 bits that count its
 			   // users, so that what a former user left behind is not found
-	uint32_t spare;
+	uint32_t plain;    // its program forwards frames as they came: no need to look at it
 	uint32_t program;  // index into the worker's programs; 0: the entry is free
 	uint32_t dest;     // FDB slot of the destination; 0: none
 	uint32_t port_gen; // ingress port's generation when it was resolved
@@ -75,11 +75,11 @@ static ALWAYS_INLINE uint32_t flow_hash(const struct flow_table *t, const struct
 static inline uint32_t flow_hash6(const struct flow_table *t, const struct key *k,
 				  const struct key6 *a)
 {
-	const __m128i *w = (const __m128i *)a->w;
-	__m128i v = _mm_aesenc_si128(_mm_xor_si128(_mm_loadu_si128(w), t->seed[2]), t->seed[0]);
+	__m128i v = _mm_set_epi64x((long long)a->w[1], (long long)a->w[0]);
 
-	v = _mm_aesenc_si128(_mm_xor_si128(v, _mm_loadu_si128(w + 1)), t->seed[1]);
-	v = _mm_aesenc_si128(v, t->seed[2]);
+	v = _mm_aesenc_si128(_mm_xor_si128(v, t->seed[2]), t->seed[0]);
+	v = _mm_xor_si128(v, _mm_set_epi64x((long long)a->w[3], (long long)a->w[2]));
+	v = _mm_aesenc_si128(_mm_aesenc_si128(v, t->seed[1]), t->seed[2]);
 	return flow_hash(t, k) ^ (uint32_t)_mm_cvtsi128_si32(v);
 }
 
@@ -124,12 +124,15 @@ static ALWAYS_INLINE bool key6_equal(const struct key6 *a, const struct key6 *b)
 
 // The likeliest entry for `hash`: the first of its signature in the first bucket, prefetched;
 // entry 0, which equals no key, when there is none.
-static ALWAYS_INLINE struct flow *flow_candidate(const struct flow_table *t, uint32_t hash)
+// stride: t's, as a constant.
+static ALWAYS_INLINE struct flow *flow_candidate(const struct flow_table *t, uint32_t stride,
+						 uint32_t hash)
 {
 	const uint32_t *bucket = t->buckets[hash & t->bucket_mask];
 	uint32_t match = flow_match(bucket, hash);
 	// Without a match ctz gives 32, and slot 32 & 15 = 0 a wrong but harmless candidate.
-	struct flow *f = flow_at(t, bucket[_tzcnt_u32(match) & 15] & FLOW_INDEX_MASK);
+	uint32_t index = bucket[_tzcnt_u32(match) & 15] & FLOW_INDEX_MASK;
+	struct flow *f = (struct flow *)(t->pool + (size_t)index * stride);
 
 	__builtin_prefetch(f);
 	return f;

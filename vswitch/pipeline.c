@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole way of a batch through the switch, top to bottom: parse, look up (level 1, and level 2
-// for the frames that need it), act. Each step runs over the batch before the next one starts,
+// The whole way of a batch through the switch, top to bottom: parse, look up, act; and once more
+// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch before the next one starts,
 // with the next step's memory on its way; frames are not grouped by flow (measured: it never won).
 // Called by dataplane/worker.c; misses and stale flows go to cache.c; frames leave by
 // worker_output or worker_drop. worker.
@@ -35,9 +35,9 @@ struct batch {
 struct deep {
 	uint16_t n;
 	uint8_t at[PORT_BATCH]; // position in the batch
-	struct key_l3 l3[PORT_BATCH];
+	bool v6[PORT_BATCH];
 	struct key keys[PORT_BATCH];
-	struct key6 keys6[PORT_BATCH];
+	struct key6 keys6[PORT_BATCH]; // where v6
 	uint32_t hashes[PORT_BATCH];
 };
 
@@ -60,11 +60,11 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 	struct port_counters *counters = worker_counters(b->out, port);
 	const struct flow_table *t = &c->tables[LEVEL1];
 	uint64_t bytes = 0;
-	uint16_t kept = 0;
+	uint32_t kept = 0;
 
-	for (uint16_t i = 0; i < AHEAD && i < n; i++)
+	for (uint32_t i = 0; i < AHEAD && i < n; i++)
 		__builtin_prefetch(rte_pktmbuf_mtod(pkts[i], void *));
-	for (uint16_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		enum parse_result r;
 		struct key key;
@@ -82,7 +82,7 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 		flow_prefetch_bucket(t, b->hashes[kept]);
 		b->pkts[kept++] = m;
 	}
-	b->n = kept;
+	b->n = (uint16_t)kept;
 	counter_add(&counters->rx_packets, n);
 	counter_add(&counters->rx_bytes, bytes);
 }
@@ -94,9 +94,9 @@ static void look_up_l1(struct cache *c, struct batch *b)
 {
 	const struct flow_table *t = &c->tables[LEVEL1];
 
-	for (uint16_t i = 0; i < b->n; i++)
-		b->flows[i] = flow_candidate(t, b->hashes[i]);
-	for (uint16_t i = 0; i < b->n; i++) {
+	for (uint32_t i = 0; i < b->n; i++)
+		b->flows[i] = flow_candidate(t, sizeof(struct flow), b->hashes[i]);
+	for (uint32_t i = 0; i < b->n; i++) {
 		if (unlikely(!key_equal(&b->flows[i]->key, &b->keys[i])))
 			b->flows[i] = cache_miss_l1(c, &b->view, b->hashes[i], &b->keys[i]);
 		if (likely(b->flows[i] != NULL))
@@ -104,72 +104,91 @@ static void look_up_l1(struct cache *c, struct batch *b)
 	}
 }
 
-// Brings each flow up to date, counts the packet in it, and lists the frames for level 2.
-static void settle_l1(struct cache *c, struct batch *b, struct deep *deep)
+static void frame_l3(const struct batch *b, uint32_t i, struct key_l3 *l3)
 {
-	for (uint16_t i = 0; i < b->n; i++) {
-		struct flow *f = b->flows[i];
+	parse_l3(rte_pktmbuf_mtod(b->pkts[i], uint8_t *), b->pkts[i]->data_len, &b->keys[i], l3);
+}
 
-		if (unlikely(!f))
-			continue;
-		if (unlikely(!flow_is_current(f, &b->view)))
-			cache_refresh(c, &b->view, f, &b->keys[i], NULL);
-		f->packets++;
-		f->bytes += b->pkts[i]->pkt_len;
-		f->stamp = c->tick;
-		if (unlikely(program_of(c, f)->op == OP_LOOKUP))
-			deep->at[deep->n++] = (uint8_t)i;
+// A frame that the short cut does not take.
+static void parse_l2_key_unusual(struct cache *c, const struct batch *b, struct deep *deep,
+				 uint32_t j, uint8_t fields)
+{
+	uint32_t i = deep->at[j], level = LEVEL2;
+	struct key_l3 l3;
+
+	frame_l3(b, i, &l3);
+	deep->keys[j] = key_l2(l3.addresses, l3.rest, b->flows[i]->serial, fields);
+	deep->v6[j] = key_l3_is_v6(&l3);
+	if (deep->v6[j]) {
+		level = LEVEL2_V6;
+		deep->keys6[j] = key6_l2(&l3, fields);
+		deep->hashes[j] = flow_hash6(&c->tables[level], &deep->keys[j], &deep->keys6[j]);
+	} else {
+		deep->hashes[j] = flow_hash(&c->tables[level], &deep->keys[j]);
 	}
+	flow_prefetch_bucket(&c->tables[level], deep->hashes[j]);
 }
 
 // The level-2 keys of the listed frames.
-static void parse_deep(struct cache *c, struct batch *b, struct deep *deep)
+static void parse_l2_keys(struct cache *c, const struct batch *b, struct deep *deep)
 {
-	for (uint16_t j = 0; j < deep->n; j++) {
-		uint16_t i = deep->at[j];
-		struct rte_mbuf *m = b->pkts[i];
-		const struct flow *f = b->flows[i];
+	const struct flow_table *t = &c->tables[LEVEL2];
 
-		parse_l3(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, &b->keys[i], &deep->l3[j]);
-		key_l2_build(&deep->l3[j], f->serial, program_of(c, f)->fields, &deep->keys[j],
-			     &deep->keys6[j]);
-		if (unlikely(key_l3_is_v6(&deep->l3[j]))) {
-			deep->hashes[j] = flow_hash6(&c->tables[LEVEL2_V6], &deep->keys[j],
-						     &deep->keys6[j]);
-			flow_prefetch_bucket(&c->tables[LEVEL2_V6], deep->hashes[j]);
-		} else {
-			deep->hashes[j] = flow_hash(&c->tables[LEVEL2], &deep->keys[j]);
-			flow_prefetch_bucket(&c->tables[LEVEL2], deep->hashes[j]);
+	for (uint32_t j = 0; j < deep->n; j++) {
+		uint32_t i = deep->at[j];
+		const struct rte_mbuf *m = b->pkts[i];
+		const struct flow *f = b->flows[i];
+		uint8_t fields = program_of(c, f)->fields;
+		uint64_t addresses, rest;
+		struct key key;
+
+		if (unlikely(!parse_l3_plain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
+					     &b->keys[i], &addresses, &rest))) {
+			parse_l2_key_unusual(c, b, deep, j, fields);
+			continue;
 		}
+		key = key_l2(addresses, rest, f->serial, fields);
+		deep->v6[j] = false;
+		deep->keys[j] = key;
+		deep->hashes[j] = flow_hash(t, &key);
+		flow_prefetch_bucket(t, deep->hashes[j]);
 	}
+}
+
+static struct flow *miss_l2(struct cache *c, struct batch *b, struct deep *deep, uint32_t j,
+			    const struct key6 *a)
+{
+	uint32_t i = deep->at[j];
+	struct key_l3 l3;
+
+	frame_l3(b, i, &l3);
+	return cache_miss_l2(c, &b->view, deep->hashes[j], &deep->keys[j], a, &b->keys[i], &l3);
 }
 
 // Their level-2 flows take the place of their level-1 flows.
 static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 {
-	for (uint16_t j = 0; j < deep->n; j++) {
-		bool v6 = key_l3_is_v6(&deep->l3[j]);
+	for (uint32_t j = 0; j < deep->n; j++) {
+		struct flow **f = &b->flows[deep->at[j]];
 
-		b->flows[deep->at[j]] =
-			flow_candidate(&c->tables[v6 ? LEVEL2_V6 : LEVEL2], deep->hashes[j]);
+		if (unlikely(deep->v6[j]))
+			*f = flow_candidate(&c->tables[LEVEL2_V6], sizeof(struct flow6),
+					    deep->hashes[j]);
+		else
+			*f = flow_candidate(&c->tables[LEVEL2], sizeof(struct flow),
+					    deep->hashes[j]);
 	}
-	for (uint16_t j = 0; j < deep->n; j++) {
-		uint16_t i = deep->at[j];
+	for (uint32_t j = 0; j < deep->n; j++) {
+		uint32_t i = deep->at[j];
 		struct flow *f = b->flows[i];
-		const struct key6 *a = key_l3_is_v6(&deep->l3[j]) ? &deep->keys6[j] : NULL;
+		const struct key6 *a = unlikely(deep->v6[j]) ? &deep->keys6[j] : NULL;
 
 		if (unlikely(!key_equal(&f->key, &deep->keys[j]) ||
 			     (a && !key6_equal(&((struct flow6 *)f)->addresses, a))))
-			f = cache_miss_l2(c, &b->view, deep->hashes[j], &deep->keys[j], a,
-					  &b->keys[i], &deep->l3[j]);
+			f = miss_l2(c, b, deep, j, a);
 		b->flows[i] = f;
-		if (unlikely(!f))
-			continue;
-		if (unlikely(!flow_is_current(f, &b->view)))
-			cache_refresh(c, &b->view, f, &b->keys[i], &deep->l3[j]);
-		f->packets++;
-		f->bytes += b->pkts[i]->pkt_len;
-		f->stamp = c->tick;
+		if (likely(f != NULL))
+			__builtin_prefetch(&b->view.words[f->dest]);
 	}
 }
 
@@ -179,20 +198,20 @@ static void drop_by_program(struct cache *c, struct batch *b, const struct flow 
 			    struct rte_mbuf *m)
 {
 	struct program *p = &c->programs.programs[f->program];
-	uint16_t port = b->view.port->index;
+	struct drop_cause cause = { b->view.port->index, p->dir, p->reason, p->rule };
 
 	// An egress layer's drop is the destination port's.
 	if (p->dir == DROP_TX)
-		port = fdb_word(b->view.words, f->dest).port;
+		cause.port = fdb_word(b->view.words, f->dest).port;
 	counter_add(&p->packets, 1);
-	worker_drop(b->out, port, (enum drop_dir)p->dir, (enum drop)p->reason, m);
+	worker_drop_for(b->out, &cause, m);
 }
 
-static void act_rarely(struct cache *c, struct batch *b, uint16_t i)
+// Everything but plain forwarding.
+static void act_rarely(struct cache *c, struct batch *b, uint32_t i, struct fdb_where where)
 {
 	const struct flow *f = b->flows[i];
 	const struct program *p = program_of(c, f);
-	struct fdb_where where = fdb_word(b->view.words, f->dest);
 	uint16_t in = b->view.port->index;
 	struct rte_mbuf *m = b->pkts[i];
 
@@ -206,7 +225,8 @@ static void act_rarely(struct cache *c, struct batch *b, uint16_t i)
 		if (m)
 			worker_output(b->out, where.port, m);
 		else
-			counter_add(&worker_counters(b->out, where.port)->drops[DROP_TX][DROP_RESOURCES], 1);
+			counter_add(&worker_counters(b->out, where.port)
+					     ->drops[DROP_TX][DROP_RESOURCES], 1);
 		break;
 	case OP_FLOOD:
 		egress_flood(c, &b->view, b->out, p, &b->keys[i], m);
@@ -221,27 +241,56 @@ static void act_rarely(struct cache *c, struct batch *b, uint16_t i)
 	}
 }
 
-static void act(struct cache *c, struct batch *b)
+static void refresh(struct cache *c, struct batch *b, uint32_t i, bool deep)
 {
-	uint16_t in = b->view.port->index;
+	struct key_l3 l3;
 
-	for (uint16_t i = 0; i < b->n; i++) {
-		const struct flow *f = b->flows[i];
-		const struct program *p;
-		struct fdb_where where;
+	if (deep)
+		frame_l3(b, i, &l3);
+	cache_refresh(c, &b->view, b->flows[i], &b->keys[i], deep ? &l3 : NULL);
+}
 
-		if (unlikely(!f)) {
-			worker_drop(b->out, in, DROP_RX, DROP_MISS_BUDGET, b->pkts[i]);
-			continue;
-		}
-		p = program_of(c, f);
-		where = fdb_word(b->view.words, f->dest);
-		if (likely(p->op == OP_FORWARD && p->form == TAG_NONE && where.tag == 0 &&
-			   where.port != in))
-			worker_output(b->out, where.port, b->pkts[i]);
-		else
-			act_rarely(c, b, i);
+// Brings the frame's flow up to date, counts the frame in it, and does what it says. False: level
+// 2 must say it. deep: its flow is one of level 2.
+static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i, bool deep)
+{
+	struct flow *f = b->flows[i];
+	struct fdb_where where;
+
+	if (unlikely(!f)) {
+		worker_drop(b->out, b->view.port->index, DROP_RX, DROP_MISS_BUDGET, b->pkts[i]);
+		return true;
 	}
+	where = fdb_word(b->view.words, f->dest);
+	if (unlikely(f->port_gen != b->view.port->gen || f->dest_gen != where.gen)) {
+		refresh(c, b, i, deep);
+		where = fdb_word(b->view.words, f->dest);
+	}
+	f->packets++;
+	f->bytes += b->pkts[i]->pkt_len;
+	f->stamp = c->tick;
+	if (likely(f->plain && where.tag == 0 && where.port != b->view.port->index))
+		worker_output(b->out, where.port, b->pkts[i]);
+	else if (!deep && program_of(c, f)->op == OP_LOOKUP)
+		return false;
+	else
+		act_rarely(c, b, i, where);
+	return true;
+}
+
+// Two passes, so that frames for level 2 wait for their memory together. Frames of one flow stay
+// in order: they all take the same way.
+static void act_l1(struct cache *c, struct batch *b, struct deep *deep)
+{
+	for (uint32_t i = 0; i < b->n; i++)
+		if (unlikely(!act(c, b, i, false)))
+			deep->at[deep->n++] = (uint8_t)i;
+}
+
+static void act_l2(struct cache *c, struct batch *b, struct deep *deep)
+{
+	for (uint32_t j = 0; j < deep->n; j++)
+		act(c, b, deep->at[j], true);
 }
 
 // --- the batch ---------------------------------------------------------------------------------
@@ -251,7 +300,7 @@ static void drop_all(struct worker_out *out, uint16_t port, struct rte_mbuf **pk
 	struct port_counters *counters = worker_counters(out, port);
 
 	counter_add(&counters->rx_packets, n);
-	for (uint16_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		counter_add(&counters->rx_bytes, pkts[i]->pkt_len);
 		worker_drop(out, port, DROP_RX, DROP_NOT_READY, pkts[i]);
 	}
@@ -277,12 +326,12 @@ static void input(void *ctx, struct worker_out *out, uint16_t port, struct rte_m
 	}
 	parse(c, &b, port, pkts, n);
 	look_up_l1(c, &b);
-	settle_l1(c, &b, &deep);
+	act_l1(c, &b, &deep);
 	if (deep.n) {
-		parse_deep(c, &b, &deep);
+		parse_l2_keys(c, &b, &deep);
 		look_up_l2(c, &b, &deep);
+		act_l2(c, &b, &deep);
 	}
-	act(c, &b);
 }
 
 static void tick(void *ctx, uint64_t now_tsc)

@@ -50,8 +50,8 @@ static void finds_what_was_put_in(void **state)
 		assert_non_null(find(&t, i));
 		assert_true(key_equal(&find(&t, i)->key, &k));
 		// The quick look is either right or visibly wrong.
-		if (key_equal(&flow_candidate(&t, hash)->key, &k))
-			assert_ptr_equal(flow_candidate(&t, hash), find(&t, i));
+		if (key_equal(&flow_candidate(&t, sizeof(struct flow), hash)->key, &k))
+			assert_ptr_equal(flow_candidate(&t, sizeof(struct flow), hash), find(&t, i));
 	}
 	flow_table_fini(&t);
 }

@@ -625,6 +625,27 @@ static void broken_ip_is_dropped_where_rules_look(void **state)
 	assert_int_equal(drops(0, DROP_RX, DROP_INVALID_PACKET), 1);
 }
 
+// The log names the rule, and holds the frame's own bytes.
+static void deaths_are_noted(void **state)
+{
+	struct filter_rule rule = udp_rule(7, false, 53);
+	struct drop_record records[DROP_LOG_RECORDS];
+
+	rig->ports[0].in[rig->ports[0].n_in++] = filter(&rule, 1);
+	rig->ports[1].mac = HOST(2);
+	publish();
+	rig->out.log.budget = 2;
+	send(0, udp_to(53, false));
+	send(0, frame(broadcast, HOST(2)));
+	send(0, frame(broadcast, HOST(2))); // over the loop's budget
+	assert_int_equal(drop_log_read(&rig->out.log, records), 2);
+	assert_int_equal(records[0].cause.reason, DROP_INVALID_SOURCE_MAC);
+	assert_int_equal(records[1].cause.reason, DROP_FILTERED);
+	assert_int_equal(records[1].cause.rule, 7);
+	assert_int_equal(records[1].head[5], 2);
+	assert_int_equal(records[1].frame_bytes, 14 + 20 + 8 + 40);
+}
+
 // --- tables that are full ----------------------------------------------------------------------
 
 static void full_table_still_forwards(void **state)
@@ -666,7 +687,7 @@ int main(void)
 		CASE(does_not_send_back), CASE(learn_limits_hold),
 		CASE(static_mac_is_not_stolen), CASE(unseen_macs_age),
 		CASE(unknown_can_be_dropped), CASE(storm_is_limited),
-		CASE(bad_frames_are_counted), CASE(blocked_port_passes_nothing),
+		CASE(bad_frames_are_counted), CASE(deaths_are_noted), CASE(blocked_port_passes_nothing),
 		cmocka_unit_test_setup_teardown(unknown_port_is_not_ready, set_up, NULL),
 		CASE(removed_port_gets_nothing), CASE(access_ports_share_a_vlan),
 		CASE(trunk_tags_and_untags), CASE(native_vlan_leaves_untagged),

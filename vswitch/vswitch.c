@@ -71,7 +71,6 @@ int vswitch_create(struct rcu *rcu, unsigned int n_workers, int event_fd, struct
 		return err_set(err, ENOMEM, "no memory for the switch");
 	vs->rcu = rcu;
 	vs->next_gen = 1;
-	vs->now_ns = 1000000000; // a second's worth of moves from the start
 	vs->n_workers = n_workers;
 	ret = fdb_create(rcu, &vs->fdb, err);
 	if (!ret)
