@@ -189,6 +189,9 @@ static int check_device(const struct port_obj *p, struct err *err)
 			       "devargs=0000:01:00.0");
 	if (p->kind == KIND_PCAP && !p->rx_file && !p->tx_file)
 		return err_set(err, EINVAL, "a pcap port needs rx_file= or tx_file=");
+	if (p->move_address && (p->kind != KIND_ETHDEV || p->role != ROLE_UPLINK))
+		return err_set(err, EINVAL, "move_address=true is for ports with kind=ethdev "
+			       "role=uplink");
 	if (p->kind == KIND_PAIR && !p->peer)
 		return err_set(err, EINVAL, "a pair port needs peer=, the same word at both ends");
 	return 0;
