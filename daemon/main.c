@@ -311,7 +311,7 @@ static const struct module {
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { 0 };
+	static struct daemon d; // half a megabyte
 	struct err err = { 0 };
 	size_t n = 0;
 	sigset_t set;

@@ -6,7 +6,7 @@
 
 #include "vswitch/layer_filter.h"
 
-#define MAX_RULES 65535u
+#define MAX_RULES (CACHE_RULES - 1)
 
 int numbers_make(const struct model *model, const struct numbers *old, struct numbers *out,
 		 struct err *err)

@@ -197,13 +197,13 @@ static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 static void drop_by_program(struct cache *c, struct batch *b, const struct flow *f,
 			    struct rte_mbuf *m)
 {
-	struct program *p = &c->programs.programs[f->program];
+	const struct program *p = program_of(c, f);
 	struct drop_cause cause = { b->view.port->index, p->dir, p->reason, p->rule };
 
 	// An egress layer's drop is the destination port's.
 	if (p->dir == DROP_TX)
 		cause.port = fdb_word(b->view.words, f->dest).port;
-	counter_add(&p->packets, 1);
+	counter_add(&c->rule_drops[p->rule % CACHE_RULES], 1);
 	worker_drop_for(b->out, &cause, m);
 }
 
