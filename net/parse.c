@@ -166,29 +166,24 @@ void parse_l3(const uint8_t *p, uint32_t len, const struct key *l1, struct key_l
 		parse_ipv6(p, len, l3, out);
 }
 
-void key_l2_build(const struct key_l3 *k, uint32_t serial, uint8_t fields, struct key *key,
-		  struct key6 *key6)
+#define MASK(fields)                                                                               \
+	[fields] = { ((fields) & FIELD_SOURCE ? 0xffffffffull : 0) |                               \
+			     ((fields) & FIELD_DESTINATION ? 0xffffffffull << 32 : 0),             \
+		     ((fields) & FIELD_SOURCE_PORT ? 0xffffull : 0) |                              \
+			     ((fields) & FIELD_DESTINATION_PORT ? 0xffffull << 16 : 0) |           \
+			     ((fields) & FIELD_PROTOCOL ? 0xffull << 32 : 0) | 0xffull << 40 }
+#define MASKS4(f) MASK(f), MASK((f) + 1), MASK((f) + 2), MASK((f) + 3)
+#define MASKS16(f) MASKS4(f), MASKS4((f) + 4), MASKS4((f) + 8), MASKS4((f) + 12)
+
+const struct field_mask field_masks[FIELD_ALL + 1] = { MASKS16(0), MASKS16(16) };
+
+struct key6 key6_l2(const struct key_l3 *k, uint8_t fields)
 {
-	const uint64_t src4 = 0xffffffff, dst4 = src4 << 32;
-	uint64_t addresses = 0, rest = 0xffull << 40;
+	uint64_t source = fields & FIELD_SOURCE ? ~0ull : 0;
+	uint64_t destination = fields & FIELD_DESTINATION ? ~0ull : 0;
 
-	addresses |= fields & FIELD_SOURCE ? src4 : 0;
-	addresses |= fields & FIELD_DESTINATION ? dst4 : 0;
-	rest |= fields & FIELD_SOURCE_PORT ? 0xffffull : 0;
-	rest |= fields & FIELD_DESTINATION_PORT ? 0xffffull << 16 : 0;
-	rest |= fields & FIELD_PROTOCOL ? 0xffull << 32 : 0;
-	key->w[0] = k->addresses & addresses;
-	key->w[1] = k->rest & rest;
-	key->w[2] = serial | (uint64_t)fields << 32;
-	if (key_l3_is_v6(k)) {
-		uint64_t source = fields & FIELD_SOURCE ? ~0ull : 0;
-		uint64_t destination = fields & FIELD_DESTINATION ? ~0ull : 0;
-
-		key6->w[0] = k->v6.w[0] & source;
-		key6->w[1] = k->v6.w[1] & source;
-		key6->w[2] = k->v6.w[2] & destination;
-		key6->w[3] = k->v6.w[3] & destination;
-	}
+	return (struct key6){ { k->v6.w[0] & source, k->v6.w[1] & source,
+				k->v6.w[2] & destination, k->v6.w[3] & destination } };
 }
 
 void packet_from_keys(const struct key *l1, const struct key_l3 *l3, struct packet *out)

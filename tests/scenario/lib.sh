@@ -25,6 +25,7 @@ build=$top/${WEFT_BUILD:-build}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/weft.XXXXXX")
 prefix=weft-$$ # of namespaces: several runs do not meet
 weftd_pid=
+weftd_inside=() # what to start weftd by, such as: ip netns exec NAME
 on_exit=() # commands for the end, besides
 
 fail()
@@ -74,8 +75,8 @@ weftd_start()
 	local state
 	[ -z "$weftd_pid" ] || fail "weftd runs already"
 	[ -p "$dir/ready" ] || mkfifo "$dir/ready"
-	"$top/tests/scenario/start-notified" "$dir/ready" "$build/weftd" --socket "$dir/weft.sock" \
-		--state "$dir/state" "$@" </dev/null >>"$dir/weftd.log" 2>&1 &
+	"${weftd_inside[@]}" "$top/tests/scenario/start-notified" "$dir/ready" "$build/weftd" \
+		--socket "$dir/weft.sock" --state "$dir/state" "$@" </dev/null >>"$dir/weftd.log" 2>&1 &
 	weftd_pid=$!
 	read -r state <"$dir/ready"
 	[ "$state" = ready ] || fail "weftd did not start: $(tail -n 1 "$dir/weftd.log")"
