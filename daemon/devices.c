@@ -87,8 +87,8 @@ static void add_counters(struct port_counters *sum, const struct port_counters *
 	const uint64_t *from = (const uint64_t *)c;
 	uint64_t *to = (uint64_t *)sum;
 
-	for (size_t i = 0; i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL;
-	     i++)
+	for (size_t i = 0;
+	     i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL; i++)
 		to[i] += counter_get(&from[i]);
 }
 

@@ -252,8 +252,9 @@ static json_t *flow_list(void *ctx, const char *name)
 		const struct cache *c = pipeline_cache(d->pipelines[w]);
 
 		for (int level = 0; level < N_LEVELS; level++)
-			for (uint32_t i = 1; i <= c->tables[level].n_made &&
-					     json_array_size(rows) < MAX_ROWS; i++) {
+			for (uint32_t i = 1;
+			     i <= c->tables[level].n_made && json_array_size(rows) < MAX_ROWS;
+			     i++) {
 				json_t *row = flow_row(d, w, level, i);
 
 				if (row)
@@ -368,19 +369,12 @@ static json_t *port_counters_json(const struct daemon *d, const char *port)
 	return out;
 }
 
-// Frames that died by this rule, over all workers.
-static uint64_t rule_drops(const struct daemon *d, const char *rule)
+uint64_t show_rule_drops(const struct daemon *d, uint32_t id)
 {
-	uint32_t id = (uint32_t)numbering_find(&d->numbers.rules, rule) + 1;
 	uint64_t sum = 0;
 
-	for (unsigned int w = 0; id && w < d->opt.n_workers; w++) {
-		const struct program_table *t = &pipeline_cache(d->pipelines[w])->programs;
-
-		for (uint32_t i = 1; i <= t->n_made; i++)
-			if (t->programs[i].op == OP_DROP && t->programs[i].rule == id)
-				sum += counter_get(&t->programs[i].packets);
-	}
+	for (unsigned int w = 0; w < d->opt.n_workers; w++)
+		sum += counter_get(&pipeline_cache(d->pipelines[w])->rule_drops[id]);
 	return sum;
 }
 
@@ -388,6 +382,30 @@ static void add_counters_of(json_t *rows, const char *type, const char *name, js
 {
 	json_array_append_new(rows, json_pack("{s:s, s:s, s:o}", "type", type, "name", name,
 					      "counters", counters));
+}
+
+static void worker_counters_of(const struct daemon *d, const char *wanted, json_t *rows)
+{
+	for (unsigned int i = 0; i < d->opt.n_workers; i++) {
+		json_t *row = worker_row(d, i), *gauges = json_object();
+		static const char *const gauge_names[] = { "cpu", "flows", "flow_bytes" };
+		char name[16];
+
+		snprintf(name, sizeof(name), "%u", i);
+		if (wanted && strcmp(wanted, name) != 0) {
+			json_decref(row);
+			json_decref(gauges);
+			continue;
+		}
+		json_object_del(row, "name");
+		for (size_t g = 0; g < ARRAY_SIZE(gauge_names); g++) {
+			json_object_set(gauges, gauge_names[g], json_object_get(row, gauge_names[g]));
+			json_object_del(row, gauge_names[g]);
+		}
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:o, s:o}", "type", "worker",
+						      "name", name, "counters", row, "gauges",
+						      gauges));
+	}
 }
 
 json_t *show_counters(void *ctx, const char *type, const char *name)
@@ -403,11 +421,17 @@ json_t *show_counters(void *ctx, const char *type, const char *name)
 	}
 	for (uint32_t i = 0; (!type || strcmp(type, "rule") == 0) && i < d->numbers.rules.n; i++) {
 		const char *rule = d->numbers.rules.list[i].obj->name;
+		uint32_t id = d->numbers.rules.list[i].number + 1u;
+		json_t *counters;
 
-		if (!name || strcmp(name, rule) == 0)
-			add_counters_of(rows, "rule", rule,
-					json_pack("{s:I}", "drops", (json_int_t)rule_drops(d, rule)));
+		if (name && strcmp(name, rule) != 0)
+			continue;
+		counters = json_object();
+		set_uint(counters, "drops", show_rule_drops(d, id) - d->rule_base[id]);
+		add_counters_of(rows, "rule", rule, counters);
 	}
+	if (!type || strcmp(type, "worker") == 0)
+		worker_counters_of(d, name, rows);
 	return rows;
 }
 

@@ -193,7 +193,9 @@ static unsigned int drain_handover(struct worker *w)
 
 static bool handover_waits(void *arg)
 {
-	return worker_held(arg) > 0 || __atomic_load_n(&((struct worker *)arg)->stop, __ATOMIC_RELAXED);
+	const struct worker *w = arg;
+
+	return worker_held(w) > 0 || __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
 static void loop(struct worker *w)

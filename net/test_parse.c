@@ -10,9 +10,8 @@
 #define MACS 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1
 #define IPV4(proto, frag_hi, frag_lo)                                                              \
 	0x45, 0, 0, 40, 0, 0, frag_hi, frag_lo, 64, proto, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2
-#define IPV6(next)                                                                                 \
-	0x60, 0, 0, 0, 0, 32, next, 64, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xfd, 0, \
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2
+#define ADDRESS_V6(last) 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last
+#define IPV6(next) 0x60, 0, 0, 0, 0, 32, next, 64, ADDRESS_V6(1), ADDRESS_V6(2)
 #define PORTS 0x12, 0x34, 0x00, 0x35
 #define LENGTH_V4(...) (sizeof((uint8_t[]){ __VA_ARGS__ }))
 
@@ -37,7 +36,8 @@ static const struct expected table[] = {
 	{ "802.3 length", 0, 0, 0, 0, 0, 0, 0, FRAME(0, 46, 0xaa, 0xaa) },
 	{ "first fragment has ports", 0, 0x0800, 4, PACKET_FRAGMENT, 17, 0x1234, 53,
 	  FRAME(8, 0, IPV4(17, 0x20, 0), PORTS) },
-	{ "later fragment has none", 0, 0x0800, 4, PACKET_FRAGMENT | PACKET_LATER_FRAGMENT, 17, 0, 0,
+	{ "later fragment has none", 0, 0x0800, 4,
+	  PACKET_FRAGMENT | PACKET_LATER_FRAGMENT, 17, 0, 0,
 	  FRAME(8, 0, IPV4(17, 0, 1), PORTS) },
 	{ "icmp error", 0, 0x0800, 4, PACKET_ICMP_ERROR, 1, 0, 3,
 	  FRAME(8, 0, IPV4(1, 0, 0), 3, 4, 0, 0) },

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vswitch/cache.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 
 #include <rte_ring.h>
@@ -17,6 +19,9 @@ int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 {
 	int ret = program_table_init(&c->programs, err);
 
+	c->rule_drops = calloc(CACHE_RULES, sizeof(*c->rule_drops));
+	if (!ret && !c->rule_drops)
+		ret = err_set(err, ENOMEM, "no memory for the rules' counters");
 	for (int level = 0; !ret && level < N_LEVELS; level++)
 		ret = flow_table_init(&c->tables[level], cfg->entries,
 				      level == LEVEL2_V6 ? sizeof(struct flow6)
@@ -33,6 +38,7 @@ int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 void cache_fini(struct cache *c)
 {
 	program_table_fini(&c->programs);
+	free(c->rule_drops);
 	for (int level = 0; level < N_LEVELS; level++)
 		flow_table_fini(&c->tables[level]);
 }

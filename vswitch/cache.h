@@ -47,6 +47,7 @@ struct cache_stats {
 struct cache {
 	struct flow_table tables[N_LEVELS];
 	struct program_table programs;
+	uint64_t *rule_drops; // [CACHE_RULES] frames that died by each rule. worker: w, control: r
 	struct fdb *fdb;
 	struct learn_queue *learn;
 	struct {
@@ -61,6 +62,7 @@ struct cache {
 	struct cache_stats stats;
 };
 
+#define CACHE_RULES 65536u // ids of rules are below this; 0 is none
 #define TICK_SHIFT 21 // about 0.8 ms
 
 // What a batch is looked at with: one snapshot from its first packet to its last.

@@ -64,8 +64,8 @@ void fdb_touch_port(struct fdb *fdb, uint16_t port);
 // Removes what is on `port`: everything, or the learnt MACs only. control.
 void fdb_flush_port(struct fdb *fdb, uint16_t port, bool learnt_only);
 
-// Makes sure that n more MACs and n_domains more domains can be added without failing: 0, -ENOSPC or
-// -ENOMEM. control.
+// Makes sure that n more MACs and n_domains more domains can be added without failing: 0, -ENOSPC
+// or -ENOMEM. control.
 int fdb_reserve(struct fdb *fdb, uint32_t n, uint32_t n_domains);
 
 // Learnt MACs on `port`. control.
@@ -79,7 +79,8 @@ void fdb_set_now(struct fdb *fdb, uint32_t now_s);
 
 // Forgets learnt MACs of `fid` unseen for age_s seconds, looking at a part of the table per call
 // (`n` slots); age_of gives the age limit of a domain. Returns how many went. control.
-uint32_t fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg), void *arg);
+uint32_t fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg),
+		 void *arg);
 
 // --- workers -----------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole way of a batch through the switch, top to bottom: parse, look up, act; and once more
-// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch before the next one starts,
-// with the next step's memory on its way; frames are not grouped by flow (measured: it never won).
-// Called by dataplane/worker.c; misses and stale flows go to cache.c; frames leave by
-// worker_output or worker_drop. worker.
+// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch
+// before the next one starts, with the next step's memory on its way; frames are not grouped by
+// flow (measured: it never won). Called by dataplane/worker.c; misses and stale flows go to
+// cache.c; frames leave by worker_output or worker_drop. worker.
 #include "vswitch/pipeline.h"
 
 #include <errno.h>
@@ -197,13 +197,13 @@ static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 static void drop_by_program(struct cache *c, struct batch *b, const struct flow *f,
 			    struct rte_mbuf *m)
 {
-	struct program *p = &c->programs.programs[f->program];
+	const struct program *p = program_of(c, f);
 	struct drop_cause cause = { b->view.port->index, p->dir, p->reason, p->rule };
 
 	// An egress layer's drop is the destination port's.
 	if (p->dir == DROP_TX)
 		cause.port = fdb_word(b->view.words, f->dest).port;
-	counter_add(&p->packets, 1);
+	counter_add(&c->rule_drops[p->rule % CACHE_RULES], 1);
 	worker_drop_for(b->out, &cause, m);
 }
 

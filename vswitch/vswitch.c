@@ -51,10 +51,10 @@ bool vswitch_domain(const struct vswitch *vs, uint16_t fid, uint16_t *switch_id,
 
 static int make_queue(struct learn_queue *q, int event_fd)
 {
-	ssize_t size = rte_ring_get_memsize_elem(sizeof(struct learn_report), LEARN_SLOTS);
+	size_t size = (size_t)rte_ring_get_memsize_elem(sizeof(struct learn_report), LEARN_SLOTS);
 
 	q->event_fd = event_fd;
-	q->ring = aligned_alloc(CACHE_LINE, ((size_t)size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+	q->ring = aligned_alloc(CACHE_LINE, (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
 	if (!q->ring)
 		return -ENOMEM;
 	return rte_ring_init(q->ring, "learn", LEARN_SLOTS, RING_F_SP_ENQ | RING_F_SC_DEQ);

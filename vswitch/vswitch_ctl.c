@@ -14,10 +14,10 @@ static const char *const switch_kind_words[] = { "external", "internal", "privat
 
 static const struct field switch_fields[] = {
 	FIELD(struct switch_obj, type, FIELD_ENUM, .words = switch_kind_words, .def = "external",
-	      .help = "who may attach: external: everybody; internal: guests and the host; private: "
-		      "guests only"),
+	      .help = "who may attach: external: everybody; internal: guests and the host; "
+		      "private: guests only"),
 	FIELD(struct switch_obj, flood_unknown, FIELD_BOOL, .def = "true",
-	      .help = "send frames for unknown addresses to all ports of their VLAN, else drop them"),
+	      .help = "frames for unknown addresses go to all ports of their VLAN, else nowhere"),
 	FIELD(struct switch_obj, ageing, FIELD_UINT, .min = 10, .max = 1000000, .def = "300",
 	      .unit = "s", .help = "learnt addresses unseen for so long are forgotten"),
 };
@@ -73,8 +73,8 @@ static const struct field port_fields[] = {
 	PORT(storm_limit, FIELD_UINT, .max = 100000000, .def = "0", .unit = "frames/s",
 	     .flags = FIELD_DETAIL,
 	     .help = "broadcast, multicast and unknown frames it may send; 0: no limit"),
-	PORT(miss_budget, FIELD_UINT, .min = 1, .max = 100000000, .def = "4000000", .unit = "flows/s",
-	     .flags = FIELD_DETAIL, .help = "new flows it may make, per worker"),
+	PORT(miss_budget, FIELD_UINT, .min = 1, .max = 100000000, .def = "4000000",
+	     .unit = "flows/s", .flags = FIELD_DETAIL, .help = "new flows it may make, per worker"),
 	PORT(mtu, FIELD_UINT, .min = 576, .max = 9202, .def = "1500", .unit = "bytes",
 	     .help = "largest packet without Ethernet header"),
 	PORT(queues, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .flags = FIELD_DETAIL,
