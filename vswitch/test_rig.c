@@ -162,7 +162,7 @@ uint16_t tag_of(const struct rte_mbuf *m)
 {
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 
-	if (load_be16(p + 12) != ETHERTYPE_VLAN)
+	if (load_be16(p + 12) != BE16(ETH_TYPE_VLAN))
 		return 0;
 	return TAG_PRESENT | (be16_to_cpu(load_be16(p + 14)) & VID_MASK);
 }
