@@ -74,9 +74,9 @@ static bool miss_allowed(struct cache *c, const struct view *v)
 			  c->tsc_hz);
 }
 
-void cache_report(struct cache *c, uint16_t fid, const struct packet *p)
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick)
 {
-	struct learn_report r = { .fid = fid, .port = p->in_port };
+	struct learn_report r = { .fid = fid, .port = p->in_port, .tick = tick };
 
 	memcpy(r.mac, p->src.b, 6);
 	if (rte_ring_sp_enqueue_elem(c->learn->ring, &r, sizeof(r))) {
@@ -100,7 +100,7 @@ static void decide(struct cache *c, const struct view *v, struct flow *f, const 
 	packet_from_keys(l1, l3, &p);
 	classify(v->snap, c->fdb, v->port, &p, l3 != NULL, &d);
 	if (d.learn)
-		cache_report(c, d.fid, &p);
+		cache_report(c, d.fid, &p, c->tick);
 	f->program = program_get(&c->programs, &d);
 	f->plain = d.op == OP_FORWARD && d.form == TAG_NONE;
 	f->dest = d.dest;
@@ -159,25 +159,26 @@ struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss
 
 // --- the clock hands ---------------------------------------------------------------------------
 
-// A source that moved away and came back hits its old flow: tell control where it is now.
+// A source that moved away and came back hits its old flow: tell control where it is now. What
+// the flow carried before the move says nothing.
 static void look_at_source(struct cache *c, const struct snapshot *snap, const struct flow *f)
 {
 	const struct sw_port *port;
 	struct decision d;
 	struct packet p;
+	uint32_t slot;
 
 	packet_from_keys(&f->key, NULL, &p);
 	port = snap->ports[p.in_port];
 	if (!port || !port->learning)
 		return;
 	classify(snap, c->fdb, port, &p, false, &d);
+	slot = d.fid ? fdb_find(c->fdb, d.fid, p.src, &d.where) : 0;
 	if (d.learn) {
-		cache_report(c, d.fid, &p);
-	} else if (d.fid) {
-		uint32_t slot = fdb_find(c->fdb, d.fid, p.src, &d.where);
-
-		if (slot)
-			fdb_seen(c->fdb, slot);
+		if (!slot || (int32_t)(f->stamp - fdb_placed(c->fdb, slot)) > 0)
+			cache_report(c, d.fid, &p, f->stamp);
+	} else if (slot) {
+		fdb_seen(c->fdb, slot);
 	}
 }
 

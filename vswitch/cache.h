@@ -17,7 +17,8 @@ struct rte_ring;
 struct learn_report {
 	uint16_t fid, port;
 	uint8_t mac[6];
-	uint8_t pad[6];
+	uint8_t pad[2];
+	uint32_t tick; // of the frame
 };
 static_assert(sizeof(struct learn_report) == 16);
 
@@ -103,8 +104,8 @@ void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const 
 // Takes one token; false: none left. per_s: the rate, 0 … 2^32-1; now: of any clock of `hz`.
 bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz);
 
-// Tells control that p's source MAC is behind p->in_port.
-void cache_report(struct cache *c, uint16_t fid, const struct packet *p);
+// Tells control that p's source MAC was behind p->in_port at `tick`.
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick);
 
 // Expires idle flows, and looks again at where the sources of live ones are. Bounded. worker, once
 // a loop.

@@ -43,7 +43,7 @@ static void look_at_source(struct cache *c, const struct view *v, uint16_t fid,
 
 	if (v->port->learning &&
 	    (!fdb_find(c->fdb, fid, p->src, &where) || where.port != p->in_port))
-		cache_report(c, fid, p);
+		cache_report(c, fid, p, c->tick);
 }
 
 // One frame on its way to many.

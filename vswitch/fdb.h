@@ -52,6 +52,9 @@ void fdb_domain_del(struct fdb *fdb, uint16_t fid);
 int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where where,
 	    enum fdb_state state, bool touch);
 
+// When (fid, mac) was seen where it is now, in ticks of the worker that saw it. control.
+void fdb_set_placed(struct fdb *fdb, uint16_t fid, struct mac mac, uint32_t tick);
+
 // How a slot that fdb_find gave came to be. control.
 enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot);
 
@@ -103,6 +106,9 @@ static ALWAYS_INLINE struct fdb_where fdb_word(const struct fdb_where *words, ui
 	memcpy(&w, &v, sizeof(w));
 	return w;
 }
+
+// What fdb_set_placed said of this slot; older sightings elsewhere count no more.
+uint32_t fdb_placed(const struct fdb *fdb, uint32_t slot);
 
 // The MAC in this slot was seen just now.
 void fdb_seen(struct fdb *fdb, uint32_t slot);

@@ -33,6 +33,27 @@ static void mac_move_redirects_cached_flows(void **state)
 	expect_at("1");
 }
 
+// A second passes and the clock hands look at all flows.
+static void sweep(void)
+{
+	rig_second();
+	vswitch_learn(rig->vs);
+}
+
+static void mac_moves_by_its_latest_frame(void **state)
+{
+	rig_send(1, frame(host(1), host(9)));
+	sweep();
+	rig_send(3, frame(host(1), host(9)));
+	sweep(); // the flow from port 1 is still cached, and older than the move
+	rig_send(0, frame(host(9), host(1)));
+	expect_at("3");
+	rig_send(1, frame(host(1), host(9))); // hits that flow
+	sweep();
+	rig_send(0, frame(host(9), host(1)));
+	expect_at("1");
+}
+
 static void does_not_send_back(void **state)
 {
 	rig_send(0, frame(host(1), broadcast));
@@ -204,6 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(unknown_port_is_not_ready),
 		RIG_TEST(floods_then_learns), RIG_TEST(mac_move_redirects_cached_flows),
+		RIG_TEST(mac_moves_by_its_latest_frame),
 		RIG_TEST(does_not_send_back), RIG_TEST(learn_limits_hold),
 		RIG_TEST(static_mac_is_not_stolen), RIG_TEST(unseen_macs_age),
 		RIG_TEST(unknown_can_be_dropped), RIG_TEST(storm_is_limited),

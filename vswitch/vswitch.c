@@ -281,10 +281,12 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 		      (struct fdb_where){ .port = r->port,
 					  .tag = port_cfg_tag(c->ports[r->port], id.vid) },
 		      FDB_LEARNT, !before || !sw_port_same_egress(before, port));
-	if (ret)
+	if (ret) {
 		vs->stats.refused_limit++;
-	else
-		vs->stats.learnt++;
+		return;
+	}
+	fdb_set_placed(vs->fdb, r->fid, mac, r->tick);
+	vs->stats.learnt++;
 }
 
 bool vswitch_learn(struct vswitch *vs)

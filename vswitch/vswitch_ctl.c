@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "vswitch/layer_filter.h"
@@ -22,12 +23,44 @@ static const struct field switch_fields[] = {
 	      .unit = "s", .help = "learnt addresses unseen for so long are forgotten"),
 };
 
+// A role that a switch has no place for. Returns 0 or -EINVAL.
+static int check_role(const struct switch_obj *s, const struct port_obj *p, struct err *err)
+{
+	if (p->role == ROLE_UPLINK && s->type != SWITCH_EXTERNAL)
+		return err_set(err, EINVAL, "role=uplink of port %s needs an external switch, %s is "
+			       "%s; weft set switch %s type=external", p->head.name, s->head.name,
+			       switch_kind_words[s->type], s->head.name);
+	if (p->role == ROLE_INTERNAL && s->type == SWITCH_PRIVATE)
+		return err_set(err, EINVAL, "role=internal of port %s needs an external or internal "
+			       "switch, %s is private", p->head.name, s->head.name);
+	return 0;
+}
+
+// A switch may not change its type under its ports.
+static int check_switch(void *ctx, const struct object *obj, const struct model *model,
+			struct err *err)
+{
+	const struct switch_obj *s = container_of(obj, struct switch_obj, head);
+	const struct object *const *objs;
+	size_t n = model_list(model, &port_type, &objs);
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++) {
+		const struct port_obj *p = container_of(objs[i], struct port_obj, head);
+
+		if (strcmp(p->switch_name, obj->name) == 0)
+			ret = check_role(s, p, err);
+	}
+	return ret;
+}
+
 const struct object_type switch_type = {
 	.name = "switch",
 	.plural = "switches",
 	.help = "a virtual switch",
 	.size = sizeof(struct switch_obj),
 	OBJECT_FIELDS(switch_fields),
+	.check = check_switch,
 };
 
 // --- ports -------------------------------------------------------------------------------------
@@ -202,19 +235,13 @@ static int check_port(void *ctx, const struct object *obj, const struct model *m
 {
 	const struct port_obj *p = container_of(obj, struct port_obj, head);
 	const struct object *o = model_find(model, &switch_type, p->switch_name);
-	const struct switch_obj *s = container_of(o, struct switch_obj, head);
 	int ret;
 
 	if (mac_is_group(p->mac))
 		return err_set(err, EINVAL, "mac: a port's address cannot be a group address");
-	if (p->role == ROLE_UPLINK && s->type != SWITCH_EXTERNAL)
-		return err_set(err, EINVAL, "role=uplink needs an external switch, %s is %s; "
-			       "weft set switch %s type=external", p->switch_name,
-			       switch_kind_words[s->type], p->switch_name);
-	if (p->role == ROLE_INTERNAL && s->type == SWITCH_PRIVATE)
-		return err_set(err, EINVAL, "role=internal needs an external or internal switch, "
-			       "%s is private", p->switch_name);
-	ret = check_vlan(p, err);
+	ret = check_role(container_of(o, struct switch_obj, head), p, err);
+	if (!ret)
+		ret = check_vlan(p, err);
 	return ret ? ret : check_device(p, err);
 }
 
