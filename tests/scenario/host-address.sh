@@ -53,6 +53,11 @@ is_back()
 	[ "$(addresses eth1)" = "$before_addresses" ]
 }
 
+has_no()
+{
+	! ip -n "$host" link show "$1" >/dev/null 2>&1
+}
+
 reachable()
 {
 	expect_ping away 10.9.0.1
@@ -101,6 +106,18 @@ expect_eq "MAC of host0" "$(mac_of host0)" "$mac"
 reachable
 expect_ping host 10.9.0.2
 conservation
+
+# Killed: the tap is gone, and the host cut off. The next daemon finds a way back.
+kill -9 "$weftd_pid"
+wait "$weftd_pid" 2>/dev/null || true
+weftd_pid=
+wait_for 5 has_no host0 || fail "host0 is still there"
+expect_eq "addresses of eth1" "$(addresses eth1)" ""
+weftd_start
+wait_for 5 is_moved || fail "up0 is $(weft get port up0 link)"
+expect_eq "addresses of host0" "$(addresses host0)" "$before_addresses"
+expect_eq "routes of host0" "$(routes host0)" "$before_routes"
+reachable
 
 # The uplink goes, the internal port stays.
 weft delete port up0
