@@ -10,6 +10,7 @@
 #   expect_eq WHAT IS WANTED, expect_ok CMD..., expect_fail TEXT CMD..., expect_ping NAME ADDRESS
 #   iperf FROM TO ADDRESS [OPTION...]    runs iperf3 for a second; iperf_result prints what it saw
 #   tagged NAME VID ADDRESS   the namespace speaks that VLAN
+#   frames send|write|read    see tests/scenario/frames; send NAME COUNT FRAME... from a namespace
 #   counter PORT NAME, drops PORT REASON, expect_drops PORT REASON N
 #   wait_for SECONDS CMD...   until it succeeds
 #   json EXPRESSION           prints a Python expression of d, the JSON on standard input
@@ -111,9 +112,11 @@ in_ns()
 	ip netns exec "$namespace" "$@"
 }
 
+# IPv6 comes with an IPv6 address only (address_add): else a namespace sends what nobody asked for.
 ns_add()
 {
 	ip netns add "$(ns "$1")"
+	in_ns "$1" sysctl -q net.ipv6.conf.default.disable_ipv6=1
 	ip -n "$(ns "$1")" link set lo up
 }
 
@@ -130,8 +133,7 @@ expect_up()
 	done
 }
 
-# ADDRESS - is none. A switch=NAME or mtu=N among the fields counts for the namespace too. IPv6
-# comes with an IPv6 address only: a silent peer sends nothing that we did not ask for.
+# ADDRESS - is none. mtu=N among the fields counts for the namespace too.
 peer()
 {
 	local name=$1 address=$2 mtu=1500 field
@@ -140,7 +142,6 @@ peer()
 		[ "${field%%=*}" != mtu ] || mtu=${field#*=}
 	done
 	ns_add "$name"
-	in_ns "$name" sysctl -q net.ipv6.conf.default.disable_ipv6=1
 	expect_ok weft add port "$name" switch=s0 kind=tap netns="$(ns "$name")" ifname=eth0 "$@"
 	expect_up "$name"
 	ip -n "$(ns "$name")" link set eth0 up mtu "$mtu"
@@ -279,4 +280,15 @@ iperf_result()
 	udp = end.get("sum", {}).get("lost_percent")
 	print(f"{rate:6.2f} Gbit/s" + ("" if udp is None else f", {udp:.1f} % lost"))
 	END
+}
+
+frames()
+{
+	"$top/tests/scenario/frames" "$@"
+}
+
+# send NAME COUNT FRAME...
+send()
+{
+	in_ns "$1" "$top/tests/scenario/frames" send eth0 "${@:2}"
 }
