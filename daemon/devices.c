@@ -519,7 +519,7 @@ int devices_create(const struct devices_cfg *cfg, struct devices **out, struct e
 	if (!d)
 		return err_set(err, ENOMEM, "no memory for devices");
 	d->cfg = *cfg;
-	d->host = host_address_create();
+	d->host = host_address_create(cfg->socket);
 	if (!d->host) {
 		free(d);
 		return err_set(err, ENOMEM, "no memory for devices");
