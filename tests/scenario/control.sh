@@ -85,11 +85,12 @@ assert b'"result"' in half.recv(65536)
 END
 
 # Two clients at once: every change of either is made.
+clients=()
 for name in x y; do
 	for i in {1..20}; do
 		weft add port $name"$i" switch=s0 kind=null
 	done >"$dir/output-$name" 2>&1 &
-	clients[${#clients[@]}]=$!
+	clients+=($!)
 done
 wait "${clients[@]}" || fail "$(tail -n 1 "$dir"/output-[xy])"
 expect_eq "ports" "$(weft --json show port | json "len(d)")" 42

@@ -71,7 +71,7 @@ for pause in 0.02 0.05 0.1; do
 	wait $! || :
 	weftd_start
 	mtu=$(weft get port b mtu)
-	[ "$mtu" -ge 1200 ] && [ "$mtu" -le 1300 ] || fail "mtu is $mtu"
+	((mtu >= 1200 && mtu <= 1300)) || fail "mtu is $mtu"
 done
 addresses
 expect_ping a 10.77.0.2 -s 1000
