@@ -220,10 +220,14 @@ static int announce_work(void *arg)
 // An uplink that carries the host's addresses waits for the internal port that takes them.
 static void hasten_uplinks(struct devices *d)
 {
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->state == FAILED &&
-		    port_of(d->ports[i]->made)->move_address)
-			d->ports[i]->retry_in = 1;
+	for (unsigned int i = 0; i < PORT_MAX; i++) {
+		struct device *p = d->ports[i];
+
+		if (!p || p->state != FAILED || !port_of(p->made)->move_address)
+			continue;
+		p->retry_in = 0;
+		step(p);
+	}
 }
 
 static void open_done(void *arg, int result)
@@ -515,7 +519,7 @@ int devices_create(const struct devices_cfg *cfg, struct devices **out, struct e
 	if (!d)
 		return err_set(err, ENOMEM, "no memory for devices");
 	d->cfg = *cfg;
-	d->host = host_address_create();
+	d->host = host_address_create(cfg->socket);
 	if (!d->host) {
 		free(d);
 		return err_set(err, ENOMEM, "no memory for devices");

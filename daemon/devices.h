@@ -19,6 +19,7 @@ struct devices_cfg {
 	const struct port_pools *pools;
 	struct worker **workers; // [n_workers], running
 	unsigned int n_workers;
+	const char *socket; // the control socket's path
 	// A port's device came ("up") or went ("down"); detail as control_event takes it.
 	void (*event)(void *arg, const char *port, const char *what, json_t *detail);
 	void *arg;

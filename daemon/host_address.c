@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "daemon/host_filter.h"
 #include "daemon/host_plan.h"
+#include "daemon/host_record.h"
 
 #define ANNOUNCE_US 25000 // between two announcements; a worker is there within 1 ms
 
@@ -37,6 +38,7 @@ struct part {
 
 struct host_address {
 	struct part *parts;
+	char run_dir[HOST_RECORD_PATH - 2 * IF_NAMESIZE];
 };
 
 // --- whose device it is ------------------------------------------------------------------------
@@ -238,15 +240,19 @@ static int give_planned(struct host_address *host, struct nl_sock *sk, struct pa
 {
 	int from = nic->plan.index, to = nic->before.index, ret;
 	bool first = !is_taken(host, tap);
-	char text[200];
+	char text[200], path[HOST_RECORD_PATH];
 
 	host_plan_text(&nic->plan, text, sizeof(text));
-	ret = nic->copies ? host_filter_add(sk, from, err) : 0;
+	host_record_path(host->run_dir, nic->ifname, path);
+	ret = host_record_write(path, &nic->plan, err);
+	if (ret == 0 && nic->copies)
+		ret = host_filter_add(sk, from, err);
 	if (ret == 0)
 		ret = host_plan_move(sk, &nic->plan, from, to, err);
 	if (ret < 0) {
 		if (nic->copies)
 			host_filter_del(sk, from);
+		unlink(path);
 		return err_prefix(err, ret, "cannot move %s from %s to %s", text, nic->ifname,
 				  tap->ifname);
 	}
@@ -304,8 +310,9 @@ static int restore(struct nl_sock *sk, struct part *nic, struct err *err)
 	return ret;
 }
 
-static void take_back(struct part *nic)
+static void take_back(const struct host_address *host, struct part *nic)
 {
+	char path[HOST_RECORD_PATH];
 	struct err err = { 0 };
 	struct nl_sock *sk;
 	int ret = connect_netlink(&sk, &err);
@@ -316,6 +323,8 @@ static void take_back(struct part *nic)
 			host_filter_del(sk, nic->plan.index);
 		nl_socket_free(sk);
 	}
+	host_record_path(host->run_dir, nic->ifname, path);
+	unlink(path);
 	if (ret < 0)
 		log_error("port %s: addresses do not go back from %s to %s: %s", nic->port,
 			  nic->given->ifname, nic->ifname, err.text);
@@ -330,8 +339,31 @@ static void take_back(struct part *nic)
 
 // --- ports come and go -------------------------------------------------------------------------
 
+// Gives back to the interface what a daemon that was killed had taken off it, unless somebody has
+// given it addresses since.
+static void recover(const struct host_address *host, struct nl_sock *sk, const char *ifname,
+		    const struct host_plan *now)
+{
+	char path[HOST_RECORD_PATH];
+
+	for (const struct part *p = host->parts; p; p = p->next)
+		if (p->given && strcmp(p->ifname, ifname) == 0)
+			return; // the record is our own
+	host_record_path(host->run_dir, ifname, path);
+	if (access(path, F_OK) < 0)
+		return;
+	host_filter_del(sk, now->index);
+	if (!nl_cache_is_empty(now->addrs))
+		unlink(path);
+	else if (host_record_replay(path, sk))
+		log_warning("gave %s back what a daemon that was killed had taken", ifname);
+	else
+		log_error("%s is damaged: the addresses of %s must be set by hand", path, ifname);
+}
+
 // The addresses of that interface for people; empty: none.
-static int list_addresses(const char *ifname, char *text, size_t size, struct err *err)
+static int list_addresses(const struct host_address *host, const char *ifname, char text[160],
+			  struct err *err)
 {
 	int index = (int)if_nametoindex(ifname), ret;
 	struct host_plan plan;
@@ -344,8 +376,13 @@ static int list_addresses(const char *ifname, char *text, size_t size, struct er
 	if (ret < 0)
 		return ret;
 	ret = host_plan_make(sk, index, &plan, err);
+	if (ret == 0) {
+		recover(host, sk, ifname, &plan);
+		host_plan_fini(&plan);
+		ret = host_plan_make(sk, index, &plan, err);
+	}
 	if (ret == 0)
-		host_plan_text(&plan, text, size);
+		host_plan_text(&plan, text, 160);
 	host_plan_fini(&plan);
 	nl_socket_free(sk);
 	return ret;
@@ -360,7 +397,7 @@ int host_address_check(struct host_address *host, const struct port_obj *port, s
 
 	if (!is_kind(port, "ethdev") || !host_address_interface(port->devargs, ifname))
 		return 0;
-	ret = list_addresses(ifname, text, sizeof(text), err);
+	ret = list_addresses(host, ifname, text, err);
 	if (ret < 0 || !text[0] || (port->move_address && tap))
 		return ret;
 	if (port->move_address)
@@ -466,16 +503,22 @@ void host_address_closing(struct host_address *host, const struct port_obj *port
 		return;
 	*link = gone->next;
 	if (gone->given)
-		take_back(gone);
+		take_back(host, gone);
 	for (struct part *p = host->parts; p; p = p->next)
 		if (p->given == gone)
-			take_back(p);
+			take_back(host, p);
 	part_free(gone);
 }
 
-struct host_address *host_address_create(void)
+struct host_address *host_address_create(const char *socket)
 {
-	return calloc(1, sizeof(struct host_address));
+	struct host_address *host = calloc(1, sizeof(*host));
+	const char *slash = strrchr(socket, '/');
+
+	if (host)
+		snprintf(host->run_dir, sizeof(host->run_dir), "%.*s",
+			 slash ? (int)(slash - socket) : 1, slash ? socket : ".");
+	return host;
 }
 
 void host_address_destroy(struct host_address *host)

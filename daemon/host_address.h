@@ -5,7 +5,8 @@
 // with the command that mends it, or, with move_address, hands addresses and routes to the tap of
 // an internal port of the same switch as soon as both are open, and back when either closes.
 //
-// Called by devices.c as devices open and close; calls host_plan.c and host_filter.c. Looks at the
+// Called by devices.c as devices open and close; calls host_plan.c, host_filter.c and
+// host_record.c. Looks at the
 // network namespace in which weftd runs. helper, but for create and destroy.
 #pragma once
 
@@ -14,7 +15,9 @@
 
 struct host_address;
 
-struct host_address *host_address_create(void);       // NULL: memory is short. control
+// Beside the control socket it keeps a record of what it has moved, so that a daemon that follows
+// one that was killed can put it back. NULL: memory is short. control
+struct host_address *host_address_create(const char *socket);
 void host_address_destroy(struct host_address *host); // every device is closed. control
 
 // Before a device is opened: would the host lose its connection? Returns 0, or -EBUSY with the

@@ -211,6 +211,7 @@ static int init_devices(struct daemon *d, struct err *err)
 	const struct devices_cfg cfg = { .loop = d->loop, .helper = d->helper, .rcu = d->rcu,
 					 .pools = &d->pools, .workers = d->workers,
 					 .n_workers = d->opt.n_workers,
+					 .socket = d->opt.socket,
 					 .event = on_port_event, .arg = d };
 
 	return devices_create(&cfg, &d->devices, err);

@@ -399,8 +399,10 @@ static void worker_counters_of(const struct daemon *d, const char *wanted, json_
 		}
 		json_object_del(row, "name");
 		for (size_t g = 0; g < ARRAY_SIZE(gauge_names); g++) {
-			json_object_set(gauges, gauge_names[g], json_object_get(row, gauge_names[g]));
-			json_object_del(row, gauge_names[g]);
+			const char *key = gauge_names[g];
+
+			json_object_set(gauges, key, json_object_get(row, key));
+			json_object_del(row, key);
 		}
 		json_array_append_new(rows, json_pack("{s:s, s:s, s:o, s:o}", "type", "worker",
 						      "name", name, "counters", row, "gauges",

@@ -22,7 +22,7 @@ static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, 
 {
 	uint16_t type;
 
-	if (unlikely(len < ETH_HEADER_BYTES))
+	if (unlikely(len < sizeof(struct eth_header)))
 		return PARSE_SHORT;
 	type = load_u16(p + 12);
 	// 0x8100 read as a little-endian number, and lengths below 0x0600.
@@ -70,7 +70,7 @@ static ALWAYS_INLINE bool parse_l3_plain(const uint8_t *p, uint32_t len, const s
 	protocol = p[23];
 	*addresses = load_u64(p + 26);
 	*rest = load_u32(p + 34) | (uint64_t)protocol << 32;
-	return likely(protocol == 17 || protocol == 6);
+	return likely(protocol == IP_PROTO_UDP || protocol == IP_PROTO_TCP);
 }
 
 // What is kept of `addresses` and `rest` for each set of fields; bits are always kept.

@@ -127,46 +127,33 @@ static struct flow *scratch(struct cache *c)
 	return f;
 }
 
-struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key)
+// A level-1 decision without an entry: nothing can be kept under its serial number.
+static void forbid_level2(struct cache *c, struct flow *f)
 {
-	struct flow_table *t = &c->tables[LEVEL1];
-	struct flow *f = flow_find(t, hash, key, NULL);
-
-	if (f)
-		return f;
-	counter_add(&c->stats.misses[LEVEL1], 1);
-	if (!miss_allowed(c, v))
-		return NULL;
-	f = flow_insert(t, hash, key, NULL);
-	if (!f)
-		f = scratch(c);
-	decide(c, v, f, key, NULL);
-	// Level 2 is keyed by an entry's serial number; this one has none.
-	if (!f->serial && c->programs.programs[f->program].op == OP_LOOKUP) {
-		program_put(&c->programs, f->program);
-		f->program = PROGRAM_FULL;
-	}
-	return f;
+	if (c->programs.programs[f->program].op != OP_LOOKUP)
+		return;
+	program_put(&c->programs, f->program);
+	f->program = PROGRAM_FULL;
 }
 
-struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key, const struct key6 *key6, const struct key *l1,
-			   const struct key_l3 *l3)
+struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss *m)
 {
-	int level = key6 ? LEVEL2_V6 : LEVEL2;
-	struct flow_table *t = &c->tables[level];
-	struct flow *f = flow_find(t, hash, key, key6);
+	struct flow_table *t = &c->tables[m->level];
+	struct flow *f = flow_find(t, m->hash, m->key, m->addresses);
+	bool kept;
 
 	if (f)
 		return f;
-	counter_add(&c->stats.misses[level], 1);
+	counter_add(&c->stats.misses[m->level], 1);
 	if (!miss_allowed(c, v))
 		return NULL;
-	f = flow_insert(t, hash, key, key6);
-	if (!f)
+	f = flow_insert(t, m->hash, m->key, m->addresses);
+	kept = f;
+	if (!kept)
 		f = scratch(c);
-	decide(c, v, f, l1, l3);
+	decide(c, v, f, m->l1, m->l3);
+	if (!kept)
+		forbid_level2(c, f);
 	return f;
 }
 

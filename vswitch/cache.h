@@ -84,15 +84,18 @@ struct cache_cfg {
 int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err); // control
 void cache_fini(struct cache *c); // control, after it has stopped
 
-// The flow of a level-1 key that the first look did not find: looked up whole, else classified and
-// entered. NULL: over the miss budget. *key is in the caller's hands.
-struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key);
+// A key that the first look did not find, and the frame that it came from.
+struct miss {
+	int level;
+	uint32_t hash;
+	const struct key *key;
+	const struct key6 *addresses; // LEVEL2_V6, else NULL
+	const struct key *l1;         // the frame's level-1 key
+	const struct key_l3 *l3;      // its IP headers, NULL at level 1
+};
 
-// The same for level 2 of a frame whose level-1 key is *l1 and whose IP headers are *l3.
-struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key, const struct key6 *key6, const struct key *l1,
-			   const struct key_l3 *l3);
+// The flow: looked up whole, else classified and entered. NULL: over the miss budget.
+struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss *m);
 
 // Decides anew for a flow that is not current; never subject to the budget. l3: NULL at level 1.
 void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,

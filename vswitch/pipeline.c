@@ -89,6 +89,13 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 
 // --- look up -----------------------------------------------------------------------------------
 
+static struct flow *miss_l1(struct cache *c, struct batch *b, uint32_t i)
+{
+	const struct miss m = { LEVEL1, b->hashes[i], &b->keys[i], NULL, &b->keys[i], NULL };
+
+	return cache_miss(c, &b->view, &m);
+}
+
 // Every frame gets its level-1 flow, current, or NULL: over the miss budget.
 static void look_up_l1(struct cache *c, struct batch *b)
 {
@@ -98,7 +105,7 @@ static void look_up_l1(struct cache *c, struct batch *b)
 		b->flows[i] = flow_candidate(t, sizeof(struct flow), b->hashes[i]);
 	for (uint32_t i = 0; i < b->n; i++) {
 		if (unlikely(!key_equal(&b->flows[i]->key, &b->keys[i])))
-			b->flows[i] = cache_miss_l1(c, &b->view, b->hashes[i], &b->keys[i]);
+			b->flows[i] = miss_l1(c, b, i);
 		if (likely(b->flows[i] != NULL))
 			__builtin_prefetch(&b->view.words[b->flows[i]->dest]);
 	}
@@ -155,14 +162,15 @@ static void parse_l2_keys(struct cache *c, const struct batch *b, struct deep *d
 	}
 }
 
-static struct flow *miss_l2(struct cache *c, struct batch *b, struct deep *deep, uint32_t j,
-			    const struct key6 *a)
+static struct flow *miss_l2(struct cache *c, struct batch *b, struct deep *deep, uint32_t j)
 {
-	uint32_t i = deep->at[j];
+	const struct key6 *a = deep->v6[j] ? &deep->keys6[j] : NULL;
 	struct key_l3 l3;
+	const struct miss m = { a ? LEVEL2_V6 : LEVEL2, deep->hashes[j],     &deep->keys[j], a,
+				&b->keys[deep->at[j]],	&l3 };
 
-	frame_l3(b, i, &l3);
-	return cache_miss_l2(c, &b->view, deep->hashes[j], &deep->keys[j], a, &b->keys[i], &l3);
+	frame_l3(b, deep->at[j], &l3);
+	return cache_miss(c, &b->view, &m);
 }
 
 // Their level-2 flows take the place of their level-1 flows.
@@ -185,7 +193,7 @@ static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 
 		if (unlikely(!key_equal(&f->key, &deep->keys[j]) ||
 			     (a && !key6_equal(&((struct flow6 *)f)->addresses, a))))
-			f = miss_l2(c, b, deep, j, a);
+			f = miss_l2(c, b, deep, j);
 		b->flows[i] = f;
 		if (likely(f != NULL))
 			__builtin_prefetch(&b->view.words[f->dest]);

@@ -186,7 +186,6 @@ static void removed_port_gets_nothing(void **state)
 	rig_send(0, frame(host(9), host(1)));
 	expect_at("");
 	assert_int_equal(rig->out.spare.drops[DROP_TX][DROP_DISCONNECTED], 1);
-	rig->counters[0].drops[DROP_TX][DROP_DISCONNECTED]++; // for the check of conservation
 }
 
 // --- tables that are full ----------------------------------------------------------------------
@@ -224,7 +223,7 @@ static void batches_of_everything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(unknown_port_is_not_ready, rig_set_up, NULL),
+		RIG_TEST(unknown_port_is_not_ready),
 		RIG_TEST(floods_then_learns), RIG_TEST(mac_move_redirects_cached_flows),
 		RIG_TEST(mac_moves_by_its_latest_frame),
 		RIG_TEST(does_not_send_back), RIG_TEST(learn_limits_hold),

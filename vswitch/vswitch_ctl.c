@@ -251,7 +251,10 @@ static const char *const direction_words[] = { "in", "out", NULL };
 static const char *const action_words[] = { "allow", "deny", NULL };
 static const char *const protocol_words[] = { "any", "tcp",  "udp", "icmp", "icmpv6",
 					      "sctp", "gre", "esp", "ah",   NULL };
-static const int16_t protocol_numbers[] = { -1, 6, 17, 1, 58, 132, 47, 50, 51 };
+static const int16_t protocol_numbers[] = {
+	-1,           IP_PROTO_TCP, IP_PROTO_UDP, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP,
+	IP_PROTO_GRE, IP_PROTO_ESP, IP_PROTO_AH
+};
 
 int16_t rule_protocol(const struct rule_obj *r)
 {
@@ -282,7 +285,8 @@ static int check_rule(void *ctx, const struct object *obj, const struct model *m
 	bool ports = r->source_ports.last || r->destination_ports.last;
 	int16_t protocol = rule_protocol(r);
 
-	if (ports && protocol >= 0 && protocol != 6 && protocol != 17 && protocol != 132)
+	if (ports && protocol >= 0 && protocol != IP_PROTO_TCP &&
+	    protocol != IP_PROTO_UDP && protocol != IP_PROTO_SCTP)
 		return err_set(err, EINVAL, "protocol=%s has no ports; drop source_ports and "
 			       "destination_ports", protocol_words[r->protocol]);
 	if (r->source.family && r->destination.family &&
