@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Ports that go away: deleted under traffic, their namespace deleted under them.
+# Ports that go away: deleted under traffic, their interface or namespace deleted under them.
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -44,16 +44,23 @@ kill $flooder
 wait $flooder 2>/dev/null || :
 conservation
 
-# The namespace goes and takes the interface with it.
-ip netns del "$(ns c)"
+# The interface goes.
+ip -n "$(ns c)" link del eth0
 in_ns b ping -n -c 2 -i 0.05 -W 0.2 10.77.0.3 >/dev/null && fail "c answers from nowhere"
 gone() { ! link_is c up; }
 wait_for 10 gone || fail "the interface of c is gone and its port $(weft get port c link)"
 peer d 10.77.0.4/24
 expect_ping b 10.77.0.4
 expect_ok weft delete port c
+ip netns del "$(ns c)"
 peer c 10.77.0.3/24 mac=02:00:00:00:00:0c
 expect_ping b 10.77.0.3
+
+# Nobody can name its namespace any more; the port keeps it and both ends work on.
+ip netns del "$(ns c)"
+expect_ping b 10.77.0.3
+expect_ok weft delete port c
+peer c 10.77.0.3/24 mac=02:00:00:00:00:0c
 
 # An interface renamed and readdressed stays the port's.
 ip -n "$(ns c)" link set eth0 down

@@ -20,7 +20,8 @@ expect_ping a 10.77.0.2
 # plug: the veth appears.
 plug()
 {
-	ip link add "$veth" up type veth peer eth0 netns "$(ns far)"
+	ip link add "$veth" up type veth peer eth0 address 02:00:00:00:00:03 \
+		netns "$(ns far)"
 	ip -n "$(ns far)" link set eth0 up
 	address_add far 10.77.0.3/24
 	# The kernel must not leave checksums to a device that is none.
