@@ -30,6 +30,7 @@ struct device {
 	const struct object *want; // the port as configured, a reference; NULL: it is gone
 	const struct object *made; // the port that the device was opened for, a reference
 	struct port_dev *opened;   // by the helper, on its way here
+	bool heir;                 // another port took its number over while it was LEAVING
 	struct err err;            // why it is FAILED
 	unsigned int n_failures;   // in a row, of this device
 	unsigned int retry_in;     // ticks of the retry timer until the next try
@@ -277,6 +278,11 @@ static void close_done(void *arg, int result)
 	p->all->n_busy--;
 	p->opened = NULL;
 	p->state = ABSENT;
+	if (p->heir) { // its counters begin at zero
+		sum_workers(p, &p->all->gone);
+		memset(p->plan.counters, 0, p->all->cfg.n_workers * sizeof(*p->plan.counters));
+		p->heir = false;
+	}
 	step(p);
 }
 
@@ -367,7 +373,8 @@ int devices_prepare(struct devices *d, const struct model *to, const struct numb
 	for (uint32_t i = 0; i < numbers->ports.n; i++) {
 		uint16_t port = numbers->ports.list[i].number;
 
-		if (d->ports[port])
+		// One that is leaving may be gone by the time of publish.
+		if (d->ports[port] && d->ports[port]->want)
 			continue;
 		d->next.fresh[port] = device_create(d, port);
 		if (!d->next.fresh[port]) {
@@ -396,7 +403,9 @@ void devices_publish(struct devices *d)
 		uint16_t port = ports->list[i].number;
 
 		alive[port] = true;
-		if (d->next.fresh[port]) {
+		if (d->ports[port]) {
+			d->ports[port]->heir |= !d->ports[port]->want;
+		} else {
 			d->ports[port] = d->next.fresh[port];
 			d->next.fresh[port] = NULL;
 		}
@@ -411,6 +420,7 @@ void devices_publish(struct devices *d)
 			p->want = NULL;
 		}
 	}
+	devices_abort(d); // those that were not needed: the old one has not left yet
 	// Uplinks last: they may find the host's addresses a new home on an internal port.
 	for (int uplinks = 0; uplinks <= 1; uplinks++)
 		for (unsigned int i = 0; i < PORT_MAX; i++)

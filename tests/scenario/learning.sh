@@ -57,7 +57,7 @@ expect_counter b tx_packets $((packets + 2))
 expect_learnt q ""
 expect_fail mac weft set port q mac="$mac_b"
 expect_fail "$mac_b" weft add port r switch=s0 mac="$mac_b"
-expect_fail "not found" weft get port r || :
+expect_fail "r" weft get port r # nothing of it was kept
 
 expect_ok weft set port q max_macs=2
 send q 1 "$mac_b 02:00:00:00:00:81 $rest" "$mac_b 02:00:00:00:00:82 $rest" \

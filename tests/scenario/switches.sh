@@ -13,14 +13,13 @@ peer a 10.77.0.1/24
 peer b 10.77.0.2/24
 peer c 10.77.0.1/24 switch=s1
 peer d 10.77.0.3/24 switch=s1
+send a 5 "$(weft get port d mac) 02:00:00:00:00:01 88b5 $(printf '%092d' 0)"
+expect_counter b tx_packets 5
+expect_counter d tx_packets 0
 expect_ping a 10.77.0.2
 expect_ping c 10.77.0.3
 expect_no_ping a 10.77.0.3
 expect_no_ping c 10.77.0.2
-from_a=$(counter a rx_packets) to_d=$(counter d tx_packets)
-send a 5 "$(weft get port d mac) 02:00:00:00:00:01 88b5 $(printf '%092d' 0)"
-expect_counter a rx_packets $((from_a + 5))
-expect_counter d tx_packets "$to_d"
 
 # From one switch to the other, with all that is open.
 expect_ok weft set port b switch=s1
