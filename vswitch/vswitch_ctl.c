@@ -27,12 +27,16 @@ static const struct field switch_fields[] = {
 static int check_role(const struct switch_obj *s, const struct port_obj *p, struct err *err)
 {
 	if (p->role == ROLE_UPLINK && s->type != SWITCH_EXTERNAL)
-		return err_set(err, EINVAL, "role=uplink of port %s needs an external switch, %s is "
-			       "%s; weft set switch %s type=external", p->head.name, s->head.name,
-			       switch_kind_words[s->type], s->head.name);
+		return err_set(err, EINVAL,
+			       "role=uplink of port %s needs an external switch, %s is %s; "
+			       "weft set switch %s type=external",
+			       p->head.name, s->head.name, switch_kind_words[s->type],
+			       s->head.name);
 	if (p->role == ROLE_INTERNAL && s->type == SWITCH_PRIVATE)
-		return err_set(err, EINVAL, "role=internal of port %s needs an external or internal "
-			       "switch, %s is private", p->head.name, s->head.name);
+		return err_set(err, EINVAL,
+			       "role=internal of port %s needs an external or internal switch, "
+			       "%s is private",
+			       p->head.name, s->head.name);
 	return 0;
 }
 

@@ -9,6 +9,9 @@
 ns_add host
 ns_add away
 host=$(ns host)
+for name in host away; do
+	in_ns $name sysctl -q net.ipv6.conf.default.disable_ipv6=0
+done
 ip -n "$host" link add eth1 type veth peer name eth0 netns "$(ns away)"
 ip -n "$host" link set eth1 up
 ip -n "$(ns away)" link set eth0 up
