@@ -119,6 +119,7 @@ in_ns_background()
 	namespace=$(ns "$1")
 	shift
 	ip netns exec "$namespace" "$@" &
+	# shellcheck disable=SC2034 # for the caller
 	background=$!
 }
 
