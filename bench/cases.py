@@ -5,7 +5,7 @@ Bars are ratios of switch cycles a frame to Open vSwitch's, unless the case says
 """
 from dataclasses import dataclass
 
-from switches import Ovs, Testpmd, TestpmdIo, Weft
+from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
 
@@ -21,7 +21,7 @@ class Case:
     entries: int = 1 << 17            # cache entries that ours is given
     bar: float = None                 # highest ratio to Open vSwitch
     settle_s: int = 20                # for the caches to fill, at most
-    kind: str = "cost"                # cost, setup or resolve: the methods of Runner
+    kind: str = "cost"                # cost, setup, resolve or idle: methods of Runner
 
     @property
     def traffic(self):
@@ -46,6 +46,7 @@ CASES = (
     Case("setup", "flow set-ups, L2, 2 M new MAC pairs",
          "flows=1000000,macs=1000,mix=1,order=seq,hold=1000", entries=MILLION * 9 // 4,
          kind="setup"),
+    Case("idle", "asleep between two taps", "", (WeftIdle,), kind="idle"),
     Case("l2-1514", "L2, 1 k flows, 1514 B", "flows=1000," + PAIRS, EVERYONE, size=1514),
     Case("l2-9000", "L2, 1 k flows, 9000 B", "flows=1000," + PAIRS, EVERYONE, size=9000),
 )
@@ -56,5 +57,7 @@ JUDGED = ("l2-1k", "l2-10k", "tuple-10k")
 # Bars that are not ratios to Open vSwitch.
 MIN_SETUPS = 1e6            # new flows a second and core
 MAX_FLOW_BYTES = 128        # memory of a cached flow
+MAX_IDLE_SHARE = 0.03       # of a core, by a switch without traffic
+MAX_WAKE_US = 200           # from a frame that finds it asleep to the answer
 MIN_SHARE_AT_1M = 0.5       # of our own rate at 10 k entries
 JUDGE_NOISE = 0.10          # two generators may differ by this much

@@ -22,6 +22,9 @@ def brief(figures):
     if "resolve_mpps" in figures:
         return "%.1f Mpps at the least, %d ms low" % (figures["resolve_mpps"],
                                                       figures["resolve_ms"])
+    if "wake_us" in figures:
+        return "%.1f %% of a core, answers in %.0f us" % (100 * figures["idle_share"],
+                                                          figures["wake_us"])
     return "%6.2f Mpps, switch %6.1f cycles" % (figures["mpps"], figures["switch"])
 
 
@@ -79,6 +82,16 @@ def resolve_rows(case, switch, kept):
             row("low_ms", ": time below 90 %", "resolve_ms", "ms")]
 
 
+def idle_rows(case, switch, kept):
+    def row(metric, title, key, unit, bar):
+        value = middle(kept, key)
+        return with_bar({"case": case.name, "title": case.title + title, "switch": switch,
+                         "metric": metric, "value": value, "unit": unit, "reps": len(kept)},
+                        bar, value <= bar)
+    return [row("idle_share", ": CPU time", "idle_share", "of a core", cases.MAX_IDLE_SHARE),
+            row("wake_us", ": ping that wakes it", "wake_us", "µs round trip", cases.MAX_WAKE_US)]
+
+
 def derived_rows(results):
     """What two cases say together: memory of a flow, and the rate kept at a million entries."""
     rows = []
@@ -123,6 +136,8 @@ def summarise(results, wanted):
                 rows.append(cost_row(case, kind.name, fine))
             elif case.kind == "setup":
                 rows.append(setup_row(case, kind.name, fine))
+            elif case.kind == "idle":
+                rows += idle_rows(case, kind.name, fine)
             else:
                 rows += resolve_rows(case, kind.name, fine)
             judged = good(results.get((case.name, kind.name, "judge"), []))

@@ -83,6 +83,16 @@ class Runner:
         return {"mpps": steady, "resolve_mpps": min(rates), "resolve_ms": 20 * len(low)}
 
 
+    def idle(self, case, switch):
+        """The core that a switch without traffic uses, and how soon it answers."""
+        time.sleep(3)
+        before = switch.cpu_seconds()
+        time.sleep(5)
+        share = (switch.cpu_seconds() - before) / 5
+        trips = sorted(switch.round_trips(20))
+        return {"idle_share": share, "wake_us": 1e6 * trips[len(trips) // 2]}
+
+
 def idle_ticks(core):
     """(idle, all) ticks so far of all cores but that one."""
     idle = total = 0

@@ -311,14 +311,15 @@ class Weft(Switch):
     """Our own."""
 
     name = "weft"
+    options = ["--poll"]
 
     def launch(self, case):
         control = self.place.path("weft.sock")
-        daemon = self.spawn([self.program("weftd"), "--no-store",
-                             "--socket", control, "--workers", "1", "--poll",
+        daemon = self.spawn([self.program("weftd"), "--no-store", "--socket", control,
                              "--worker-cpus", str(self.place.core),
                              "--control-cpu", str(self.place.control_core),
-                             "--flow-entries", str(case.entries)], env=self.environment())
+                             "--flow-entries", str(case.entries)] + self.options,
+                            env=self.environment())
         self.await_child(daemon, lambda: os.path.exists(control))
         self.pid = daemon.pid
         self.apply(self.configuration(case))
@@ -369,6 +370,49 @@ class Weft(Switch):
         super().stop()
         if os.path.exists(self.place.path("weft.sock")):
             os.unlink(self.place.path("weft.sock"))
+
+
+class WeftIdle(Weft):
+    """Our own between two kernel peers, and allowed to sleep."""
+
+    options = []
+    PEERS = (("red", "10.99.0.1"), ("blue", "10.99.0.2"))
+
+    def launch(self, case):
+        os.makedirs("/run/netns", exist_ok=True)
+        run("mount", "-t", "tmpfs", "tmpfs", "/run/netns")  # seen by this run alone
+        for name, _ in self.PEERS:
+            run("ip", "netns", "add", name)
+        super().launch(case)
+        self.await_child(self.children[-1], self.ports_are_up)
+        for name, address in self.PEERS:
+            run("ip", "-n", name, "address", "add", address + "/24", "dev", "eth0")
+
+    def ports_are_up(self):
+        return all(port["link"].startswith("up") for port in self.request("get", type="port"))
+
+    def configuration(self, case):
+        return {"switch": [{"name": "s0"}],
+                "port": [{"name": name, "switch": "s0", "netns": name, "ifname": "eth0"}
+                         for name, _ in self.PEERS]}
+
+    def cpu_seconds(self):
+        """What all threads of the daemon used so far."""
+        with open("/proc/%d/stat" % self.pid) as stat:
+            words = stat.read().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def round_trips(self, n):
+        """Seconds of n pings, each of which finds the switch asleep."""
+        out = run("ip", "netns", "exec", self.PEERS[0][0], "ping", "-c", str(n + 1), "-i", "0.3",
+                  self.PEERS[1][1])
+        return [float(t) / 1000 for t in re.findall(r"time=([0-9.]+)", out)][1:]
+
+    def stop(self):
+        super().stop()
+        for name, _ in self.PEERS:
+            run("ip", "netns", "delete", name)
+        run("umount", "/run/netns")
 
 
 def memory_bytes(pid):

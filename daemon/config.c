@@ -44,6 +44,12 @@ static void publish(void *ctx, void *arg)
 	struct config_plan *plan = arg;
 
 	// The policy before the port: a port passes nothing until its policy is in force.
+	for (uint32_t i = 0; i < plan->numbers.rules.n; i++) {
+		uint32_t id = plan->numbers.rules.list[i].number + 1u;
+
+		if (numbering_find(&d->numbers.rules, plan->numbers.rules.list[i].obj->name) < 0)
+			d->rule_base[id] = show_rule_drops(d, id);
+	}
 	vswitch_publish(d->vswitch, plan->vswitch);
 	devices_publish(d->devices);
 	numbers_free(&d->numbers);

@@ -22,6 +22,7 @@ struct daemon {
 	struct devices *devices;
 	struct control *control;
 	struct numbers numbers; // of the configuration in force
+	uint64_t rule_base[CACHE_RULES]; // what a rule's counter stood at when its id was given out
 	int signal_fd, tick_timer, second_timer;
 	bool stopping;
 };
@@ -29,7 +30,10 @@ struct daemon {
 // config.c: the hooks by which the daemon follows the desired state.
 extern const struct control_hooks config_hooks; // ctx to be filled in
 
+// Frames that died by rule `id` since weftd started, whoever had the id.
+uint64_t show_rule_drops(const struct daemon *d, uint32_t id);
+
 // show.c: live object types, counters, and methods of the daemon's own.
-extern const struct object_type worker_type, fdb_type, flow_type;
+extern const struct object_type worker_type, fdb_type, flow_type, drop_type;
 json_t *show_counters(void *ctx, const char *type, const char *name);
 int show_methods_add(struct daemon *d);

@@ -8,6 +8,7 @@
 #include <rte_log.h>
 
 #include "base/log.h"
+#include "daemon/host_address.h"
 #include "daemon/plans.h"
 
 #define RETRY_NS 2000000000ull // what failed is tried again after this, doubled each time …
@@ -29,6 +30,7 @@ struct device {
 	const struct object *want; // the port as configured, a reference; NULL: it is gone
 	const struct object *made; // the port that the device was opened for, a reference
 	struct port_dev *opened;   // by the helper, on its way here
+	bool heir;                 // another port took its number over while it was LEAVING
 	struct err err;            // why it is FAILED
 	unsigned int n_failures;   // in a row, of this device
 	unsigned int retry_in;     // ticks of the retry timer until the next try
@@ -44,6 +46,7 @@ struct devices {
 		const struct numbers *numbers;
 		struct device *fresh[PORT_SLOTS]; // for ports that have none yet
 	} next;                                   // between prepare and publish
+	struct host_address *host;                // helper, once devices open
 	int retry_timer;
 	unsigned int n_busy; // devices in OPENING or LEAVING
 };
@@ -85,8 +88,8 @@ static void add_counters(struct port_counters *sum, const struct port_counters *
 	const uint64_t *from = (const uint64_t *)c;
 	uint64_t *to = (uint64_t *)sum;
 
-	for (size_t i = 0; i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL;
-	     i++)
+	for (size_t i = 0;
+	     i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL; i++)
 		to[i] += counter_get(&from[i]);
 }
 
@@ -137,7 +140,8 @@ static bool same_device(const struct port_obj *a, const struct port_obj *b)
 		if ((x[i] || y[i]) && (!x[i] || !y[i] || strcmp(x[i], y[i]) != 0))
 			return false;
 	return a->kind == b->kind && a->mtu == b->mtu && a->queues == b->queues &&
-	       a->loops == b->loops && mac_to_u64(a->mac) == mac_to_u64(b->mac);
+	       a->loops == b->loops && mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
+	       host_address_same(a, b);
 }
 
 static void tell(struct device *p, const char *what)
@@ -175,12 +179,20 @@ static int open_work(void *arg)
 	uint32_t level = rte_log_get_global_level();
 	int ret;
 
+	p->err.text[0] = '\0';
+	ret = host_address_check(p->all->host, o, &p->err);
+	if (ret)
+		return ret;
 	// DPDK's own words about a missing device are worth reading once.
 	if (p->n_failures)
 		rte_log_set_global_level(RTE_LOG_EMERG);
-	p->err.text[0] = '\0';
 	ret = ops->open(&cfg, &p->opened, &p->err);
 	rte_log_set_global_level(level);
+	if (ret)
+		return ret;
+	ret = host_address_opened(p->all->host, o, &p->err);
+	if (ret)
+		ops->close(p->opened);
 	return ret;
 }
 
@@ -194,6 +206,28 @@ static void open_failed(struct device *p)
 	if (p->n_failures++ == 0) {
 		log_warning("port %s is down: %s", p->made->name, p->err.text);
 		tell(p, "down");
+	}
+}
+
+// helper
+static int announce_work(void *arg)
+{
+	const struct device *p = arg;
+
+	host_address_announce(p->all->host, port_of(p->made));
+	return 0;
+}
+
+// An uplink that carries the host's addresses waits for the internal port that takes them.
+static void hasten_uplinks(struct devices *d)
+{
+	for (unsigned int i = 0; i < PORT_MAX; i++) {
+		struct device *p = d->ports[i];
+
+		if (!p || p->state != FAILED || !port_of(p->made)->move_address)
+			continue;
+		p->retry_in = 0;
+		step(p);
 	}
 }
 
@@ -217,6 +251,11 @@ static void open_done(void *arg, int result)
 			 p->opened->n_queues, p->opened->n_queues == 1 ? "" : "s");
 		publish_plans(d);
 		tell(p, "up");
+		// Its device lives until a later job of the helper closes it.
+		if (port_of(p->made)->role != ROLE_GUEST)
+			helper_submit(d->cfg.helper, announce_work, NULL, p);
+		if (port_of(p->made)->role == ROLE_INTERNAL)
+			hasten_uplinks(d);
 	}
 	step(p);
 }
@@ -224,8 +263,10 @@ static void open_done(void *arg, int result)
 // helper
 static int close_work(void *arg)
 {
-	struct port_dev *dev = ((struct device *)arg)->opened;
+	struct device *p = arg;
+	struct port_dev *dev = p->opened;
 
+	host_address_closing(p->all->host, port_of(p->made));
 	dev->ops->close(dev);
 	return 0;
 }
@@ -237,6 +278,11 @@ static void close_done(void *arg, int result)
 	p->all->n_busy--;
 	p->opened = NULL;
 	p->state = ABSENT;
+	if (p->heir) { // its counters begin at zero
+		sum_workers(p, &p->all->gone);
+		memset(p->plan.counters, 0, p->all->cfg.n_workers * sizeof(*p->plan.counters));
+		p->heir = false;
+	}
 	step(p);
 }
 
@@ -310,6 +356,13 @@ static void retry(void *arg)
 			step(d->ports[i]);
 }
 
+static bool is_uplink(const struct device *p)
+{
+	const struct object *obj = p->want ? p->want : p->made;
+
+	return obj && port_of(obj)->role == ROLE_UPLINK;
+}
+
 // --- following the configuration ---------------------------------------------------------------
 
 int devices_prepare(struct devices *d, const struct model *to, const struct numbers *numbers,
@@ -320,7 +373,8 @@ int devices_prepare(struct devices *d, const struct model *to, const struct numb
 	for (uint32_t i = 0; i < numbers->ports.n; i++) {
 		uint16_t port = numbers->ports.list[i].number;
 
-		if (d->ports[port])
+		// One that is leaving may be gone by the time of publish.
+		if (d->ports[port] && d->ports[port]->want)
 			continue;
 		d->next.fresh[port] = device_create(d, port);
 		if (!d->next.fresh[port]) {
@@ -349,7 +403,9 @@ void devices_publish(struct devices *d)
 		uint16_t port = ports->list[i].number;
 
 		alive[port] = true;
-		if (d->next.fresh[port]) {
+		if (d->ports[port]) {
+			d->ports[port]->heir |= !d->ports[port]->want;
+		} else {
 			d->ports[port] = d->next.fresh[port];
 			d->next.fresh[port] = NULL;
 		}
@@ -359,14 +415,17 @@ void devices_publish(struct devices *d)
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		struct device *p = d->ports[i];
 
-		if (!p)
-			continue;
-		if (!alive[i]) {
+		if (p && !alive[i]) {
 			object_put(p->want);
 			p->want = NULL;
 		}
-		step(p);
 	}
+	devices_abort(d); // those that were not needed: the old one has not left yet
+	// Uplinks last: they may find the host's addresses a new home on an internal port.
+	for (int uplinks = 0; uplinks <= 1; uplinks++)
+		for (unsigned int i = 0; i < PORT_MAX; i++)
+			if (d->ports[i] && is_uplink(d->ports[i]) == (bool)uplinks)
+				step(d->ports[i]);
 }
 
 // --- showing -----------------------------------------------------------------------------------
@@ -470,10 +529,16 @@ int devices_create(const struct devices_cfg *cfg, struct devices **out, struct e
 	if (!d)
 		return err_set(err, ENOMEM, "no memory for devices");
 	d->cfg = *cfg;
+	d->host = host_address_create(cfg->socket);
+	if (!d->host) {
+		free(d);
+		return err_set(err, ENOMEM, "no memory for devices");
+	}
 	d->retry_timer = loop_timer_add(cfg->loop, RETRY_NS, RETRY_NS, retry, d);
 	if (d->retry_timer < 0) {
 		int ret = d->retry_timer;
 
+		host_address_destroy(d->host);
 		free(d);
 		return err_set(err, -ret, "cannot make a timer");
 	}
@@ -505,5 +570,6 @@ void devices_destroy(struct devices *d)
 	loop_timer_del(d->cfg.loop, d->retry_timer);
 	for (unsigned int i = 0; i < PORT_MAX; i++)
 		device_free(d->ports[i]);
+	host_address_destroy(d->host);
 	free(d);
 }

@@ -19,7 +19,8 @@ struct devices_cfg {
 	const struct port_pools *pools;
 	struct worker **workers; // [n_workers], running
 	unsigned int n_workers;
-	// A port's link or device changed: `what` is "up" or "down"; detail as control_event takes it.
+	const char *socket; // the control socket's path
+	// A port's device came ("up") or went ("down"); detail as control_event takes it.
 	void (*event)(void *arg, const char *port, const char *what, json_t *detail);
 	void *arg;
 };

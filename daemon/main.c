@@ -183,10 +183,14 @@ static int init_workers(struct daemon *d, struct err *err)
 			.cache = { .entries = d->opt.flow_entries, .tsc_hz = rte_get_tsc_hz(),
 				   .fdb = vswitch_fdb(d->vswitch),
 				   .learn = vswitch_learn_queue(d->vswitch, i) },
-			.snapshot = vswitch_snapshot(d->vswitch) };
-		struct worker_cfg worker = { .id = i, .cpu = d->opt.worker_cpus[i],
-					     .poll = d->opt.poll, .rcu = d->rcu,
-					     .pools = &d->pools, .ops = &pipeline_ops };
+			.snapshot = vswitch_snapshot(d->vswitch)
+		};
+		struct worker_cfg worker = { .id = i,
+					     .cpu = d->opt.worker_cpus[i],
+					     .poll = d->opt.poll,
+					     .rcu = d->rcu,
+					     .pools = &d->pools,
+					     .ops = &pipeline_ops };
 		int ret = pipeline_create(&pipeline, &d->pipelines[i], err);
 
 		worker.ctx = d->pipelines[i];
@@ -207,6 +211,7 @@ static int init_devices(struct daemon *d, struct err *err)
 	const struct devices_cfg cfg = { .loop = d->loop, .helper = d->helper, .rcu = d->rcu,
 					 .pools = &d->pools, .workers = d->workers,
 					 .n_workers = d->opt.n_workers,
+					 .socket = d->opt.socket,
 					 .event = on_port_event, .arg = d };
 
 	return devices_create(&cfg, &d->devices, err);
@@ -234,8 +239,10 @@ static void port_status(void *ctx, const struct object *obj, json_t *out)
 
 static int init_control(struct daemon *d, struct err *err)
 {
-	static const struct object_type *const types[] = { &switch_type, &port_type, &rule_type,
-							   &worker_type, &fdb_type, &flow_type };
+	static const struct object_type *const types[] = {
+		&switch_type, &port_type, &rule_type, &worker_type,
+		&fdb_type,    &flow_type, &drop_type,
+	};
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,
 				   .types = { types, ARRAY_SIZE(types) }, .hooks = config_hooks,
 				   .state_dir = d->opt.state_dir, .version = WEFT_VERSION };
@@ -305,7 +312,7 @@ static const struct module {
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { 0 };
+	static struct daemon d; // half a megabyte
 	struct err err = { 0 };
 	size_t n = 0;
 	sigset_t set;

@@ -32,8 +32,9 @@ static const char usage[] =
 	"  --debug              say more\n"
 	"  --version, --help\n"
 	"\n"
-	"In the file, options stand under \"weftd\" by the same names, objects as `weft dump` prints\n"
-	"them: {\"weftd\": {\"workers\": 2}, \"switch\": [{\"name\": \"s0\"}]}. The command line wins.\n";
+	"In the file, options stand under \"weftd\" by the same names, objects as `weft dump`\n"
+	"prints them: {\"weftd\": {\"workers\": 2}, \"switch\": [{\"name\": \"s0\"}]}.\n"
+	"The command line wins.\n";
 
 enum opt {
 	OPT_CONFIG, OPT_SOCKET, OPT_GROUP, OPT_STATE, OPT_NO_STORE, OPT_WORKERS, OPT_WORKER_CPUS,
@@ -172,7 +173,8 @@ static int set_from_file(struct options *opt, const char *key, json_t *value, st
 	while (o->name && strcmp(o->name, key) != 0)
 		o++;
 	if (!o->name || o->val == OPT_CONFIG || o->val == OPT_HELP || o->val == OPT_VERSION)
-		return err_set(err, EINVAL, "weftd: there is no option '%s'; see weftd --help", key);
+		return err_set(err, EINVAL, "weftd: there is no option '%s'; see weftd --help",
+			       key);
 	if (o->has_arg == no_argument) {
 		if (!json_is_boolean(value))
 			return err_set(err, EINVAL, "%s: true or false is wanted", key);

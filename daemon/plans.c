@@ -40,7 +40,8 @@ static void add_queues(struct worker_plan *plan, unsigned int worker, const stru
 			plan->queues[plan->n_queues++] = (struct worker_queue){
 				.queue = p->dev->queues[q],
 				.port = p->port,
-				.doorbell = p->dev->ops->doorbell(p->dev->queues[q]) };
+				.doorbell = p->dev->ops->doorbell(p->dev->queues[q])
+			};
 }
 
 // How `worker` reaches the port: by a queue of its own, else by the owner of one.

@@ -18,7 +18,7 @@ void plan_place(struct plan_port *p, struct plan_port *const *ports, unsigned in
 		unsigned int n_workers);
 
 // Publishes a plan to every worker. Workers take it up at different moments: a queue that changes
-// its owner must be left out of one plan for a grace period. 0 or -ENOMEM: then some have the new one and none is broken,
-// call again.
+// its owner must be left out of one plan for a grace period. 0 or -ENOMEM: then some have the new
+// one and none is broken, call again.
 int plan_publish(struct worker **workers, unsigned int n_workers, struct plan_port *const *ports,
 		 unsigned int n);

@@ -252,8 +252,9 @@ static json_t *flow_list(void *ctx, const char *name)
 		const struct cache *c = pipeline_cache(d->pipelines[w]);
 
 		for (int level = 0; level < N_LEVELS; level++)
-			for (uint32_t i = 1; i <= c->tables[level].n_made &&
-					     json_array_size(rows) < MAX_ROWS; i++) {
+			for (uint32_t i = 1;
+			     i <= c->tables[level].n_made && json_array_size(rows) < MAX_ROWS;
+			     i++) {
 				json_t *row = flow_row(d, w, level, i);
 
 				if (row)
@@ -269,6 +270,70 @@ const struct object_type flow_type = {
 	.help = "a cached decision of a worker (at most 10000 are shown)",
 	OBJECT_FIELDS(flow_fields),
 	.list = flow_list,
+};
+
+// --- drops -------------------------------------------------------------------------------------
+
+static const struct field drop_fields[] = {
+	FIELD_LIVE(age, FIELD_STRING, .unit = "s", .help = "how long ago"),
+	FIELD_LIVE(port, FIELD_STRING, .help = "port that it came from or went to"),
+	FIELD_LIVE(direction, FIELD_STRING, .help = "in: coming from the port; out: going to it"),
+	FIELD_LIVE(reason, FIELD_STRING, .help = "why; weft call drop_reasons explains each"),
+	FIELD_LIVE(rule, FIELD_STRING, .help = "rule that did it"),
+	FIELD_LIVE(bytes, FIELD_UINT, .help = "length of the frame"),
+	FIELD_LIVE(frame, FIELD_STRING, .help = "its first bytes"),
+};
+
+static json_t *drop_row(const struct daemon *d, const struct drop_record *r, uint64_t now_tsc,
+			const char *name)
+{
+	char age[32], hex[2 * DROP_LOG_HEAD + 1] = "";
+	const char *rule = wishes_rule_name(&d->numbers, r->cause.rule);
+	json_t *row = json_object();
+
+	snprintf(age, sizeof(age), "%.3f",
+		 (double)(now_tsc - r->tsc) / (double)rte_get_tsc_hz());
+	for (uint32_t i = 0; i < r->head_bytes && i < DROP_LOG_HEAD; i++)
+		snprintf(hex + 2 * i, 3, "%02x", r->head[i]);
+	set_name(row, "name", name);
+	set_name(row, "age", age);
+	set_name(row, "port", numbering_name(&d->numbers.ports, r->cause.port));
+	set_name(row, "direction", r->cause.dir == DROP_RX ? "in" : "out");
+	set_name(row, "reason", drop_names[r->cause.reason % DROP_N_REASONS]);
+	if (rule)
+		set_name(row, "rule", rule);
+	set_uint(row, "bytes", r->frame_bytes);
+	set_name(row, "frame", hex);
+	return row;
+}
+
+static json_t *drop_list(void *ctx, const char *wanted)
+{
+	static struct drop_record records[DROP_LOG_RECORDS]; // control thread only
+	const struct daemon *d = ctx;
+	uint64_t now = rte_rdtsc();
+	json_t *rows = json_array();
+
+	for (unsigned int w = 0; w < d->opt.n_workers; w++) {
+		unsigned int n = drop_log_read(worker_drop_log(d->workers[w]), records);
+
+		for (unsigned int i = 0; i < n; i++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "%u.%u", w, i);
+			if (!wanted || strcmp(wanted, name) == 0)
+				json_array_append_new(rows, drop_row(d, &records[i], now, name));
+		}
+	}
+	return rows;
+}
+
+const struct object_type drop_type = {
+	.name = "drop",
+	.plural = "drops",
+	.help = "a frame that died lately, newest first (a sample when many die)",
+	OBJECT_FIELDS(drop_fields),
+	.list = drop_list,
 };
 
 // --- counters ----------------------------------------------------------------------------------
@@ -304,19 +369,12 @@ static json_t *port_counters_json(const struct daemon *d, const char *port)
 	return out;
 }
 
-// Frames that died by this rule, over all workers.
-static uint64_t rule_drops(const struct daemon *d, const char *rule)
+uint64_t show_rule_drops(const struct daemon *d, uint32_t id)
 {
-	uint32_t id = (uint32_t)numbering_find(&d->numbers.rules, rule) + 1;
 	uint64_t sum = 0;
 
-	for (unsigned int w = 0; id && w < d->opt.n_workers; w++) {
-		const struct program_table *t = &pipeline_cache(d->pipelines[w])->programs;
-
-		for (uint32_t i = 1; i <= t->n_made; i++)
-			if (t->programs[i].op == OP_DROP && t->programs[i].rule == id)
-				sum += counter_get(&t->programs[i].packets);
-	}
+	for (unsigned int w = 0; w < d->opt.n_workers; w++)
+		sum += counter_get(&pipeline_cache(d->pipelines[w])->rule_drops[id]);
 	return sum;
 }
 
@@ -324,6 +382,32 @@ static void add_counters_of(json_t *rows, const char *type, const char *name, js
 {
 	json_array_append_new(rows, json_pack("{s:s, s:s, s:o}", "type", type, "name", name,
 					      "counters", counters));
+}
+
+static void worker_counters_of(const struct daemon *d, const char *wanted, json_t *rows)
+{
+	for (unsigned int i = 0; i < d->opt.n_workers; i++) {
+		json_t *row = worker_row(d, i), *gauges = json_object();
+		static const char *const gauge_names[] = { "cpu", "flows", "flow_bytes" };
+		char name[16];
+
+		snprintf(name, sizeof(name), "%u", i);
+		if (wanted && strcmp(wanted, name) != 0) {
+			json_decref(row);
+			json_decref(gauges);
+			continue;
+		}
+		json_object_del(row, "name");
+		for (size_t g = 0; g < ARRAY_SIZE(gauge_names); g++) {
+			const char *key = gauge_names[g];
+
+			json_object_set(gauges, key, json_object_get(row, key));
+			json_object_del(row, key);
+		}
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:o, s:o}", "type", "worker",
+						      "name", name, "counters", row, "gauges",
+						      gauges));
+	}
 }
 
 json_t *show_counters(void *ctx, const char *type, const char *name)
@@ -339,11 +423,17 @@ json_t *show_counters(void *ctx, const char *type, const char *name)
 	}
 	for (uint32_t i = 0; (!type || strcmp(type, "rule") == 0) && i < d->numbers.rules.n; i++) {
 		const char *rule = d->numbers.rules.list[i].obj->name;
+		uint32_t id = d->numbers.rules.list[i].number + 1u;
+		json_t *counters;
 
-		if (!name || strcmp(name, rule) == 0)
-			add_counters_of(rows, "rule", rule,
-					json_pack("{s:I}", "drops", (json_int_t)rule_drops(d, rule)));
+		if (name && strcmp(name, rule) != 0)
+			continue;
+		counters = json_object();
+		set_uint(counters, "drops", show_rule_drops(d, id) - d->rule_base[id]);
+		add_counters_of(rows, "rule", rule, counters);
 	}
+	if (!type || strcmp(type, "worker") == 0)
+		worker_counters_of(d, name, rows);
 	return rows;
 }
 

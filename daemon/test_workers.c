@@ -17,6 +17,7 @@
 
 #define N_PORTS 4
 #define N_WORKERS 2
+#define COUNTERS_BYTES (N_WORKERS * sizeof(struct port_counters))
 #define PATIENCE 20000 // rounds of a millisecond before a wait fails
 
 struct rig {
@@ -71,8 +72,9 @@ static void place(unsigned int shift)
 static struct port_dev *open_pair(unsigned int i)
 {
 	char peer[8];
-	struct port_cfg cfg = { .name = "t", .mtu = 1500, .n_queues = 1, .peer = peer,
-				.pools = &rig.pools };
+	struct port_cfg cfg = {
+		.name = "t", .mtu = 1500, .n_queues = 1, .peer = peer, .pools = &rig.pools
+	};
 	struct port_dev *dev;
 	struct err err;
 
@@ -88,8 +90,9 @@ static void start_worker(unsigned int i)
 						    .fdb = vswitch_fdb(rig.vs),
 						    .learn = vswitch_learn_queue(rig.vs, i) },
 					 .snapshot = vswitch_snapshot(rig.vs) };
-	struct worker_cfg worker = { .id = i, .cpu = -1, .rcu = rig.rcu, .pools = &rig.pools,
-				     .ops = &pipeline_ops };
+	struct worker_cfg worker = {
+		.id = i, .cpu = -1, .rcu = rig.rcu, .pools = &rig.pools, .ops = &pipeline_ops
+	};
 	struct err err;
 
 	assert_int_equal(pipeline_create(&pipeline, &rig.pipelines[i], &err), 0);
@@ -113,8 +116,8 @@ static int set_up(void **state)
 		rig.ports[i].port = (uint16_t)i;
 		rig.ports[i].dev = open_pair(i);
 		rig.peers[i] = open_pair(i);
-		rig.ports[i].counters = aligned_alloc(CACHE_LINE, N_WORKERS * sizeof(struct port_counters));
-		memset(rig.ports[i].counters, 0, N_WORKERS * sizeof(struct port_counters));
+		rig.ports[i].counters = aligned_alloc(CACHE_LINE, COUNTERS_BYTES);
+		memset(rig.ports[i].counters, 0, COUNTERS_BYTES);
 	}
 	place(0);
 	return 0;

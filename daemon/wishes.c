@@ -6,7 +6,7 @@
 
 #include "vswitch/layer_filter.h"
 
-#define MAX_RULES 65535u
+#define MAX_RULES (CACHE_RULES - 1)
 
 int numbers_make(const struct model *model, const struct numbers *old, struct numbers *out,
 		 struct err *err)
@@ -147,8 +147,8 @@ static void wish_vlans(const struct port_obj *p, struct sw_port_cfg *to)
 		to->takes_untagged = p->accept_untagged;
 		to->native_vid = p->native_vlan;
 		memcpy(to->tagged, p->allowed_vlans.bits, sizeof(to->tagged));
-		for (uint16_t vid = 1; memcmp(&p->allowed_vlans, &none, sizeof(none)) == 0 &&
-				       vid <= VID_MAX; vid++)
+		for (uint16_t vid = 1;
+		     memcmp(&p->allowed_vlans, &none, sizeof(none)) == 0 && vid <= VID_MAX; vid++)
 			to->tagged[vid / 64] |= 1ull << (vid % 64);
 		break;
 	}

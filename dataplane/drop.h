@@ -11,7 +11,7 @@
 #define DROP_REASONS(X)                                                                            \
 	X(INVALID_PACKET, "InvalidPacket", "the frame is shorter than its headers say")            \
 	X(INVALID_SOURCE_MAC, "InvalidSourceMac", "the source MAC is zero or a group address")     \
-	X(BRIDGE_RESERVED, "BridgeReserved", "sent to 01:80:C2:00:00:0X, never forwarded (802.1Q)") \
+	X(BRIDGE_RESERVED, "BridgeReserved", "to 01:80:C2:00:00:0X: never forwarded (802.1Q)") \
 	X(INVALID_VLAN_FORMAT, "InvalidVlanFormat", "the VLAN tag is cut short or VID 4095")       \
 	X(UNAUTHORIZED_VLAN, "UnauthorizedVlan", "the port is not a member of the frame's VLAN")   \
 	X(FILTERED_VLAN, "FilteredVlan", "the destination port is not a member of that VLAN")      \

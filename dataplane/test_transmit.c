@@ -490,7 +490,7 @@ static void short_heads_are_pulled(void **state)
 	assert_true(port_head_contiguous(m));
 	assert_int_equal(m->data_len, PORT_HEADER_BYTES);
 	assert_int_equal(rte_mbuf_check(m, 1, &(const char *){ NULL }), 0);
-	for (uint32_t i = 0, at = 0; i < 300; at += 1, i++) {
+	for (uint32_t i = 0; i < 300; i++) {
 		uint8_t byte;
 
 		assert_int_equal(*(const uint8_t *)rte_pktmbuf_read(m, i, 1, &byte), want[i]);

@@ -37,6 +37,7 @@ struct worker {
 const struct worker_load *worker_load(const struct worker *w) { return &w->load; }
 unsigned int worker_id(const struct worker *w) { return w->cfg.id; }
 int worker_cpu(const struct worker *w) { return w->cfg.cpu; }
+const struct drop_log *worker_drop_log(const struct worker *w) { return &w->out.log; }
 const struct port_counters *worker_spare(const struct worker *w) { return &w->out.spare; }
 void worker_wake(struct worker *w) { idle_wake(&w->idle); }
 
@@ -45,11 +46,19 @@ static struct worker *worker_of(const struct worker_out *out)
 	return container_of(out, struct worker, out);
 }
 
+void worker_drop_for(struct worker_out *out, const struct drop_cause *cause, struct rte_mbuf *m)
+{
+	counter_add(&worker_counters(out, cause->port)->drops[cause->dir][cause->reason], 1);
+	drop_log_add(&out->log, cause, m->pkt_len, rte_pktmbuf_mtod(m, uint8_t *), m->data_len);
+	rte_pktmbuf_free(m);
+}
+
 void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum drop reason,
 		 struct rte_mbuf *m)
 {
-	counter_add(&worker_counters(out, port)->drops[dir][reason], 1);
-	rte_pktmbuf_free(m);
+	const struct drop_cause cause = { port, (uint8_t)dir, (uint8_t)reason, 0 };
+
+	worker_drop_for(out, &cause, m);
 }
 
 // --- the way out -------------------------------------------------------------------------------
@@ -184,7 +193,9 @@ static unsigned int drain_handover(struct worker *w)
 
 static bool handover_waits(void *arg)
 {
-	return worker_held(arg) > 0 || __atomic_load_n(&((struct worker *)arg)->stop, __ATOMIC_RELAXED);
+	const struct worker *w = arg;
+
+	return worker_held(w) > 0 || __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
 static void loop(struct worker *w)
@@ -195,6 +206,7 @@ static void loop(struct worker *w)
 		uint64_t start = rte_rdtsc();
 		unsigned int work = 0;
 
+		w->out.log.budget = DROP_LOG_PER_LOOP;
 		w->out.plan = rcu_get(&w->next_plan);
 		if (unlikely(w->idle.armed))
 			idle_disarm(&w->idle, w->out.plan);

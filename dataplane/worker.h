@@ -14,7 +14,7 @@
 #include "base/counter.h"
 #include "base/err.h"
 #include "base/rcu.h"
-#include "dataplane/drop.h"
+#include "dataplane/drop_log.h"
 #include "dataplane/port.h"
 
 #define WORKER_MAX 32
@@ -114,6 +114,9 @@ int worker_cpu(const struct worker *w);
 // Frames waiting in its hand-over rings: "held" of the conservation law. control.
 unsigned int worker_held(const struct worker *w);
 
+// The frames that died in it. control.
+const struct drop_log *worker_drop_log(const struct worker *w);
+
 // What it counted for ports that were already gone. control.
 const struct port_counters *worker_spare(const struct worker *w);
 
@@ -125,6 +128,7 @@ struct worker_out {
 	struct egress *dirty;           // those to be flushed at the end of the batch
 	const struct port_pools *pools; // for copies
 	struct port_counters spare;     // counts for ports that are already gone
+	struct drop_log log;
 };
 
 // Sends what e holds, or hands it to the worker that can; what cannot leave is counted.
@@ -138,7 +142,10 @@ static inline struct port_counters *worker_counters(struct worker_out *out, uint
 	return likely(e) ? e->counters : &out->spare;
 }
 
-// Frees m and counts why, for `port` on side `dir`.
+// Counts and notes why m dies, and frees it.
+void worker_drop_for(struct worker_out *out, const struct drop_cause *cause, struct rte_mbuf *m);
+
+// The same where no rule did it: for `port` on side `dir`.
 void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum drop reason,
 		 struct rte_mbuf *m);
 

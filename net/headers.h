@@ -38,8 +38,12 @@ static_assert(sizeof(struct vlan_header) == 4);
 #define IP_PROTO_ROUTING 43  // IPv6 routing header
 #define IP_PROTO_FRAGMENT 44 // IPv6 fragment header
 #define IP_PROTO_GRE 47
+#define IP_PROTO_ESP 50
+#define IP_PROTO_AH 51
 #define IP_PROTO_ICMPV6 58
 #define IP_PROTO_DSTOPTS 60 // IPv6 destination options
+#define IP_PROTO_SCTP 132
+#define IP_PROTO_UDPLITE 136
 
 #define IPV4_DONT_FRAGMENT 0x4000
 #define IPV4_MORE_FRAGMENTS 0x2000

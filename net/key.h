@@ -7,12 +7,7 @@
 // is the same frame spelt out, for the slow path.
 #pragma once
 
-#include "base/types.h"
-
-#define ETH_HEADER_BYTES 14u
-#define ETHERTYPE_IPV4 BE16(0x0800)
-#define ETHERTYPE_IPV6 BE16(0x86dd)
-#define ETHERTYPE_VLAN BE16(0x8100) // C-tag; 0x88a8 (S-tag) is payload to the switch
+#include "net/headers.h"
 
 #define VID_MASK 0x0fffu
 #define VID_MAX 4094u

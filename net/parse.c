@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/parse.h"
 
-#define TAGGED_HEADER_BYTES 18u
-#define IPV4_MIN_BYTES 20u
-#define IPV6_BYTES 40u
+#define ETH_BYTES ((uint32_t)sizeof(struct eth_header))
+#define TAGGED_BYTES ((uint32_t)(sizeof(struct eth_header) + sizeof(struct vlan_header)))
 #define MAX_EXTENSIONS 8 // IPv6 headers walked before giving up
-
-enum {
-	PROTO_HOPOPTS = 0, PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_ROUTING = 43,
-	PROTO_FRAGMENT = 44, PROTO_AH = 51, PROTO_ICMPV6 = 58, PROTO_DSTOPTS = 60,
-	PROTO_SCTP = 132, PROTO_UDPLITE = 136,
-};
 
 enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint16_t port, struct key *key)
 {
 	be16 type = load_be16(p + 12);
 	uint16_t tag = 0;
 
-	if (type == ETHERTYPE_VLAN) {
-		if (len < TAGGED_HEADER_BYTES)
+	if (type == BE16(ETH_TYPE_VLAN)) {
+		if (len < TAGGED_BYTES)
 			return PARSE_BAD_VLAN;
 		tag = be16_to_cpu(load_be16(p + 14)) & VID_MASK;
 		if (tag == VID_MASK)
@@ -43,7 +36,7 @@ struct ip_info {
 
 static bool icmp_is_error(uint8_t protocol, uint8_t type)
 {
-	if (protocol == PROTO_ICMPV6)
+	if (protocol == IP_PROTO_ICMPV6)
 		return type < 128; // RFC 4443, 2.1
 	return type == 3 || type == 4 || type == 5 || type == 11 || type == 12; // RFC 792
 }
@@ -54,15 +47,15 @@ static uint64_t transport_ports(const uint8_t *p, uint32_t len, struct ip_info *
 	if (ip->bits & (PACKET_LATER_FRAGMENT | PACKET_MALFORMED))
 		return 0;
 	switch (ip->protocol) {
-	case PROTO_TCP:
-	case PROTO_UDP:
-	case PROTO_SCTP:
-	case PROTO_UDPLITE:
+	case IP_PROTO_TCP:
+	case IP_PROTO_UDP:
+	case IP_PROTO_SCTP:
+	case IP_PROTO_UDPLITE:
 		if (len - ip->l4 < 4)
 			break;
 		return load_u32(p + ip->l4);
-	case PROTO_ICMP:
-	case PROTO_ICMPV6:
+	case IP_PROTO_ICMP:
+	case IP_PROTO_ICMPV6:
 		if (len - ip->l4 < 1)
 			break;
 		if (icmp_is_error(ip->protocol, p[ip->l4]))
@@ -81,7 +74,7 @@ static void parse_ipv4(const uint8_t *p, uint32_t len, uint32_t l3, struct key_l
 	uint32_t header;
 	uint16_t fragment;
 
-	if (len < l3 + IPV4_MIN_BYTES || p[l3] >> 4 != 4) {
+	if (len < l3 + (uint32_t)sizeof(struct ipv4_header) || p[l3] >> 4 != 4) {
 		out->rest = (uint64_t)PACKET_MALFORMED << 40;
 		return;
 	}
@@ -89,11 +82,11 @@ static void parse_ipv4(const uint8_t *p, uint32_t len, uint32_t l3, struct key_l
 	out->addresses = load_u64(p + l3 + 12);
 	ip.protocol = p[l3 + 9];
 	fragment = be16_to_cpu(load_be16(p + l3 + 6));
-	if (fragment & 0x3fff) // more-fragments, or an offset
+	if (fragment & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK))
 		ip.bits |= PACKET_FRAGMENT;
-	if (fragment & 0x1fff)
+	if (fragment & IPV4_OFFSET_MASK)
 		ip.bits |= PACKET_LATER_FRAGMENT;
-	if (header < IPV4_MIN_BYTES || len < l3 + header)
+	if (header < (uint32_t)sizeof(struct ipv4_header) || len < l3 + header)
 		ip.bits |= PACKET_MALFORMED;
 	ip.l4 = l3 + header;
 	out->rest = transport_ports(p, len, &ip);
@@ -107,15 +100,15 @@ static void walk_extensions(const uint8_t *p, uint32_t len, struct ip_info *ip)
 		uint32_t size;
 
 		switch (ip->protocol) {
-		case PROTO_HOPOPTS:
-		case PROTO_ROUTING:
-		case PROTO_DSTOPTS:
+		case IP_PROTO_HOPOPTS:
+		case IP_PROTO_ROUTING:
+		case IP_PROTO_DSTOPTS:
 			size = len - ip->l4 < 2 ? 0 : (p[ip->l4 + 1] + 1u) * 8;
 			break;
-		case PROTO_AH:
+		case IP_PROTO_AH:
 			size = len - ip->l4 < 2 ? 0 : (p[ip->l4 + 1] + 2u) * 4;
 			break;
-		case PROTO_FRAGMENT:
+		case IP_PROTO_FRAGMENT:
 			size = 8;
 			break;
 		default:
@@ -125,7 +118,7 @@ static void walk_extensions(const uint8_t *p, uint32_t len, struct ip_info *ip)
 			ip->bits |= PACKET_MALFORMED;
 			return;
 		}
-		if (ip->protocol == PROTO_FRAGMENT) {
+		if (ip->protocol == IP_PROTO_FRAGMENT) {
 			uint16_t offset = be16_to_cpu(load_be16(p + ip->l4 + 2)) & 0xfff8;
 
 			ip->bits |= PACKET_FRAGMENT | (offset ? PACKET_LATER_FRAGMENT : 0);
@@ -142,13 +135,13 @@ static void parse_ipv6(const uint8_t *p, uint32_t len, uint32_t l3, struct key_l
 {
 	struct ip_info ip = { .bits = PACKET_IPV6 };
 
-	if (len < l3 + IPV6_BYTES || p[l3] >> 4 != 6) {
+	if (len < l3 + (uint32_t)sizeof(struct ipv6_header) || p[l3] >> 4 != 6) {
 		out->rest = (uint64_t)(PACKET_IPV6 | PACKET_MALFORMED) << 40;
 		return;
 	}
 	memcpy(out->v6.w, p + l3 + 8, sizeof(out->v6.w));
 	ip.protocol = p[l3 + 6];
-	ip.l4 = l3 + IPV6_BYTES;
+	ip.l4 = l3 + (uint32_t)sizeof(struct ipv6_header);
 	walk_extensions(p, len, &ip);
 	out->rest = transport_ports(p, len, &ip);
 	out->rest |= (uint64_t)ip.protocol << 32 | (uint64_t)ip.bits << 40;
@@ -157,38 +150,33 @@ static void parse_ipv6(const uint8_t *p, uint32_t len, uint32_t l3, struct key_l
 void parse_l3(const uint8_t *p, uint32_t len, const struct key *l1, struct key_l3 *out)
 {
 	be16 type = (FORCE be16)(uint16_t)(l1->w[1] >> 48);
-	uint32_t l3 = key_tag(l1) ? TAGGED_HEADER_BYTES : ETH_HEADER_BYTES;
+	uint32_t l3 = key_tag(l1) ? TAGGED_BYTES : ETH_BYTES;
 
 	*out = (struct key_l3){ 0 };
-	if (type == ETHERTYPE_IPV4)
+	if (type == BE16(ETH_TYPE_IPV4))
 		parse_ipv4(p, len, l3, out);
-	else if (type == ETHERTYPE_IPV6)
+	else if (type == BE16(ETH_TYPE_IPV6))
 		parse_ipv6(p, len, l3, out);
 }
 
-void key_l2_build(const struct key_l3 *k, uint32_t serial, uint8_t fields, struct key *key,
-		  struct key6 *key6)
+#define MASK(fields)                                                                               \
+	[fields] = { ((fields) & FIELD_SOURCE ? 0xffffffffull : 0) |                               \
+			     ((fields) & FIELD_DESTINATION ? 0xffffffffull << 32 : 0),             \
+		     ((fields) & FIELD_SOURCE_PORT ? 0xffffull : 0) |                              \
+			     ((fields) & FIELD_DESTINATION_PORT ? 0xffffull << 16 : 0) |           \
+			     ((fields) & FIELD_PROTOCOL ? 0xffull << 32 : 0) | 0xffull << 40 }
+#define MASKS4(f) MASK(f), MASK((f) + 1), MASK((f) + 2), MASK((f) + 3)
+#define MASKS16(f) MASKS4(f), MASKS4((f) + 4), MASKS4((f) + 8), MASKS4((f) + 12)
+
+const struct field_mask field_masks[FIELD_ALL + 1] = { MASKS16(0), MASKS16(16) };
+
+struct key6 key6_l2(const struct key_l3 *k, uint8_t fields)
 {
-	const uint64_t src4 = 0xffffffff, dst4 = src4 << 32;
-	uint64_t addresses = 0, rest = 0xffull << 40;
+	uint64_t source = fields & FIELD_SOURCE ? ~0ull : 0;
+	uint64_t destination = fields & FIELD_DESTINATION ? ~0ull : 0;
 
-	addresses |= fields & FIELD_SOURCE ? src4 : 0;
-	addresses |= fields & FIELD_DESTINATION ? dst4 : 0;
-	rest |= fields & FIELD_SOURCE_PORT ? 0xffffull : 0;
-	rest |= fields & FIELD_DESTINATION_PORT ? 0xffffull << 16 : 0;
-	rest |= fields & FIELD_PROTOCOL ? 0xffull << 32 : 0;
-	key->w[0] = k->addresses & addresses;
-	key->w[1] = k->rest & rest;
-	key->w[2] = serial | (uint64_t)fields << 32;
-	if (key_l3_is_v6(k)) {
-		uint64_t source = fields & FIELD_SOURCE ? ~0ull : 0;
-		uint64_t destination = fields & FIELD_DESTINATION ? ~0ull : 0;
-
-		key6->w[0] = k->v6.w[0] & source;
-		key6->w[1] = k->v6.w[1] & source;
-		key6->w[2] = k->v6.w[2] & destination;
-		key6->w[3] = k->v6.w[3] & destination;
-	}
+	return (struct key6){ { k->v6.w[0] & source, k->v6.w[1] & source,
+				k->v6.w[2] & destination, k->v6.w[3] & destination } };
 }
 
 void packet_from_keys(const struct key *l1, const struct key_l3 *l3, struct packet *out)
@@ -197,9 +185,9 @@ void packet_from_keys(const struct key *l1, const struct key_l3 *l3, struct pack
 	out->ethertype = (FORCE be16)(uint16_t)(l1->w[1] >> 48);
 	memcpy(out->dst.b, l1->w, 6);
 	memcpy(out->src.b, (const uint8_t *)l1->w + 6, 6);
-	if (out->ethertype == ETHERTYPE_IPV4)
+	if (out->ethertype == BE16(ETH_TYPE_IPV4))
 		out->version = 4, out->addr_bytes = 4;
-	else if (out->ethertype == ETHERTYPE_IPV6)
+	else if (out->ethertype == BE16(ETH_TYPE_IPV6))
 		out->version = 6, out->addr_bytes = 16;
 	if (!l3 || !out->version)
 		return;

@@ -22,7 +22,7 @@ static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, 
 {
 	uint16_t type;
 
-	if (unlikely(len < ETH_HEADER_BYTES))
+	if (unlikely(len < sizeof(struct eth_header)))
 		return PARSE_SHORT;
 	type = load_u16(p + 12);
 	// 0x8100 read as a little-endian number, and lengths below 0x0600.
@@ -56,9 +56,41 @@ void parse_l3(const uint8_t *p, uint32_t len, const struct key *l1, struct key_l
 // Is the frame of this level-2 key IPv6?
 static inline bool key_l3_is_v6(const struct key_l3 *k) { return k->rest >> 40 & PACKET_IPV6; }
 
-// Keeps only `fields` (enum packet_field) of *k and puts serial and fields into *key.
-void key_l2_build(const struct key_l3 *k, uint32_t serial, uint8_t fields, struct key *key,
-		  struct key6 *key6);
+// The same for what nearly every frame is: untagged IPv4 without options or fragmentation, and TCP
+// or UDP. False: it is something else, and nothing is filled but what parse_l3 fills anyway.
+static ALWAYS_INLINE bool parse_l3_plain(const uint8_t *p, uint32_t len, const struct key *l1,
+					 uint64_t *addresses, uint64_t *rest)
+{
+	uint8_t protocol;
+
+	// No tag, EtherType 0x0800 read as a little-endian number; 38 bytes end with the ports.
+	if (unlikely(l1->w[1] >> 32 != 0x00080000 || len < 38 || p[14] != 0x45 ||
+		     (load_u16(p + 20) & 0xff3f)))
+		return false;
+	protocol = p[23];
+	*addresses = load_u64(p + 26);
+	*rest = load_u32(p + 34) | (uint64_t)protocol << 32;
+	return likely(protocol == IP_PROTO_UDP || protocol == IP_PROTO_TCP);
+}
+
+// What is kept of `addresses` and `rest` for each set of fields; bits are always kept.
+struct field_mask {
+	uint64_t addresses, rest;
+};
+extern const struct field_mask field_masks[FIELD_ALL + 1];
+
+// The level-2 key of an IPv4 packet: `fields` (enum packet_field) of it, and whose they are.
+static ALWAYS_INLINE struct key key_l2(uint64_t addresses, uint64_t rest, uint32_t serial,
+				       uint8_t fields)
+{
+	const struct field_mask *mask = &field_masks[fields % (FIELD_ALL + 1)];
+
+	return (struct key){ { addresses & mask->addresses, rest & mask->rest,
+			       serial | (uint64_t)fields << 32 } };
+}
+
+// The addresses that go with the level-2 key of an IPv6 packet.
+struct key6 key6_l2(const struct key_l3 *k, uint8_t fields);
 
 // Spells out the keys for the slow path; l3 may be NULL. vid is left 0.
 void packet_from_keys(const struct key *l1, const struct key_l3 *l3, struct packet *out);

@@ -10,9 +10,8 @@
 #define MACS 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1
 #define IPV4(proto, frag_hi, frag_lo)                                                              \
 	0x45, 0, 0, 40, 0, 0, frag_hi, frag_lo, 64, proto, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2
-#define IPV6(next)                                                                                 \
-	0x60, 0, 0, 0, 0, 32, next, 64, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xfd, 0, \
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2
+#define ADDRESS_V6(last) 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last
+#define IPV6(next) 0x60, 0, 0, 0, 0, 32, next, 64, ADDRESS_V6(1), ADDRESS_V6(2)
 #define PORTS 0x12, 0x34, 0x00, 0x35
 #define LENGTH_V4(...) (sizeof((uint8_t[]){ __VA_ARGS__ }))
 
@@ -37,7 +36,8 @@ static const struct expected table[] = {
 	{ "802.3 length", 0, 0, 0, 0, 0, 0, 0, FRAME(0, 46, 0xaa, 0xaa) },
 	{ "first fragment has ports", 0, 0x0800, 4, PACKET_FRAGMENT, 17, 0x1234, 53,
 	  FRAME(8, 0, IPV4(17, 0x20, 0), PORTS) },
-	{ "later fragment has none", 0, 0x0800, 4, PACKET_FRAGMENT | PACKET_LATER_FRAGMENT, 17, 0, 0,
+	{ "later fragment has none", 0, 0x0800, 4,
+	  PACKET_FRAGMENT | PACKET_LATER_FRAGMENT, 17, 0, 0,
 	  FRAME(8, 0, IPV4(17, 0, 1), PORTS) },
 	{ "icmp error", 0, 0x0800, 4, PACKET_ICMP_ERROR, 1, 0, 3,
 	  FRAME(8, 0, IPV4(1, 0, 0), 3, 4, 0, 0) },
@@ -70,7 +70,13 @@ static enum parse_result parse(const uint8_t *bytes, uint32_t len, struct packet
 	memcpy(p, bytes, len);
 	r = parse_l2(p, len, 3, &key);
 	if (r == PARSE_OK) {
+		uint64_t addresses, rest;
+
 		parse_l3(p, len, &key, &l3);
+		if (parse_l3_plain(p, len, &key, &addresses, &rest)) { // the short cut agrees
+			assert_int_equal(addresses, l3.addresses);
+			assert_int_equal(rest, l3.rest);
+		}
 		packet_from_keys(&key, &l3, out);
 	}
 	free(p);
@@ -95,6 +101,25 @@ static void frames_come_out_as_they_are(void **state)
 		assert_int_equal(p.protocol, e->protocol);
 		assert_int_equal(p.source_port, e->source_port);
 		assert_int_equal(p.destination_port, e->destination_port);
+	}
+}
+
+static void short_cut_takes_the_plain_ones(void **state)
+{
+	static const uint8_t plain[] = { MACS, 8, 0, IPV4(17, 0x40, 0), PORTS };
+	uint64_t addresses, rest;
+	struct key key;
+
+	assert_int_equal(parse_l2(plain, sizeof(plain), 3, &key), PARSE_OK);
+	assert_true(parse_l3_plain(plain, sizeof(plain), &key, &addresses, &rest));
+	for (uint32_t len = 14; len < sizeof(plain); len++)
+		assert_false(parse_l3_plain(plain, len, &key, &addresses, &rest));
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		const struct expected *e = &table[i];
+
+		parse_l2(e->bytes, e->len, 3, &key);
+		if (e->tag || e->version != 4 || e->bits || e->protocol == 1)
+			assert_false(parse_l3_plain(e->bytes, e->len, &key, &addresses, &rest));
 	}
 }
 
@@ -140,7 +165,6 @@ static void level2_keys_hold_what_was_asked(void **state)
 {
 	const uint8_t a[] = { MACS, 8, 0, IPV4(17, 0, 0), PORTS };
 	struct key l1, one, other;
-	struct key6 six;
 	struct key_l3 l3;
 	static const struct {
 		uint8_t field;
@@ -156,14 +180,14 @@ static void level2_keys_hold_what_was_asked(void **state)
 			b[fields[g].at] ^= fields[g].field == FIELD_PROTOCOL ? 17 ^ 6 : 1;
 			parse_l2(a, sizeof(a), 0, &l1);
 			parse_l3(a, sizeof(a), &l1, &l3);
-			key_l2_build(&l3, 9, fields[f].field, &one, &six);
+			one = key_l2(l3.addresses, l3.rest, 9, fields[f].field);
 			parse_l3(b, sizeof(b), &l1, &l3);
-			key_l2_build(&l3, 9, fields[f].field, &other, &six);
+			other = key_l2(l3.addresses, l3.rest, 9, fields[f].field);
 			assert_int_equal(memcmp(&one, &other, sizeof(one)) != 0, f == g);
 		}
 	}
-	key_l2_build(&l3, 10, FIELD_ALL, &one, &six);
-	key_l2_build(&l3, 11, FIELD_ALL, &other, &six);
+	one = key_l2(l3.addresses, l3.rest, 10, FIELD_ALL);
+	other = key_l2(l3.addresses, l3.rest, 11, FIELD_ALL);
 	assert_memory_not_equal(&one, &other, sizeof(one));
 }
 
@@ -171,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_come_out_as_they_are),
+		cmocka_unit_test(short_cut_takes_the_plain_ones),
 		cmocka_unit_test(every_cut_is_survived),
 		cmocka_unit_test(reserved_vid_is_refused),
 		cmocka_unit_test(endless_extensions_end),

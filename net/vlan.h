@@ -8,7 +8,7 @@
 
 #include "net/key.h"
 
-#define VLAN_TAG_BYTES 4
+#define VLAN_TAG_BYTES ((uint16_t)sizeof(struct vlan_header))
 
 // May the first bytes of m be edited in place?
 static inline bool vlan_can_edit(const struct rte_mbuf *m)
@@ -37,7 +37,7 @@ static inline int vlan_push(struct rte_mbuf *m, uint16_t vid)
 	if (!p)
 		return -ENOSPC;
 	memmove(p, p + VLAN_TAG_BYTES, 12);
-	store_be16(p + 12, ETHERTYPE_VLAN);
+	store_be16(p + 12, BE16(ETH_TYPE_VLAN));
 	store_be16(p + 14, cpu_to_be16(vid));
 	if (m->l2_len)
 		m->l2_len += VLAN_TAG_BYTES;

@@ -49,7 +49,8 @@ run_meson_test()
 	shift
 	rm -f "$folder/meson-logs/testlog.json"
 	# TSan needs its shadow where address randomisation may have put something else.
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	TSAN_OPTIONS="halt_on_error=1:suppressions=$PWD/tests/tsan.supp" \
 		setarch -R meson test -C "$folder" --no-rebuild -t 4 "$@" >"$WEFT_LOGS/$folder.log" 2>&1 &
 	running=$!
 	wait "$running" || :

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vswitch/cache.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 
 #include <rte_ring.h>
@@ -17,6 +19,9 @@ int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 {
 	int ret = program_table_init(&c->programs, err);
 
+	c->rule_drops = calloc(CACHE_RULES, sizeof(*c->rule_drops));
+	if (!ret && !c->rule_drops)
+		ret = err_set(err, ENOMEM, "no memory for the rules' counters");
 	for (int level = 0; !ret && level < N_LEVELS; level++)
 		ret = flow_table_init(&c->tables[level], cfg->entries,
 				      level == LEVEL2_V6 ? sizeof(struct flow6)
@@ -33,6 +38,7 @@ int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 void cache_fini(struct cache *c)
 {
 	program_table_fini(&c->programs);
+	free(c->rule_drops);
 	for (int level = 0; level < N_LEVELS; level++)
 		flow_table_fini(&c->tables[level]);
 }
@@ -68,9 +74,9 @@ static bool miss_allowed(struct cache *c, const struct view *v)
 			  c->tsc_hz);
 }
 
-void cache_report(struct cache *c, uint16_t fid, const struct packet *p)
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick)
 {
-	struct learn_report r = { .fid = fid, .port = p->in_port };
+	struct learn_report r = { .fid = fid, .port = p->in_port, .tick = tick };
 
 	memcpy(r.mac, p->src.b, 6);
 	if (rte_ring_sp_enqueue_elem(c->learn->ring, &r, sizeof(r))) {
@@ -94,7 +100,7 @@ static void decide(struct cache *c, const struct view *v, struct flow *f, const 
 	packet_from_keys(l1, l3, &p);
 	classify(v->snap, c->fdb, v->port, &p, l3 != NULL, &d);
 	if (d.learn)
-		cache_report(c, d.fid, &p);
+		cache_report(c, d.fid, &p, c->tick);
 	f->program = program_get(&c->programs, &d);
 	f->plain = d.op == OP_FORWARD && d.form == TAG_NONE;
 	f->dest = d.dest;
@@ -121,70 +127,58 @@ static struct flow *scratch(struct cache *c)
 	return f;
 }
 
-struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key)
+// A level-1 decision without an entry: nothing can be kept under its serial number.
+static void forbid_level2(struct cache *c, struct flow *f)
 {
-	struct flow_table *t = &c->tables[LEVEL1];
-	struct flow *f = flow_find(t, hash, key, NULL);
-
-	if (f)
-		return f;
-	counter_add(&c->stats.misses[LEVEL1], 1);
-	if (!miss_allowed(c, v))
-		return NULL;
-	f = flow_insert(t, hash, key, NULL);
-	if (!f)
-		f = scratch(c);
-	decide(c, v, f, key, NULL);
-	// Level 2 is keyed by an entry's serial number; this one has none.
-	if (!f->serial && c->programs.programs[f->program].op == OP_LOOKUP) {
-		program_put(&c->programs, f->program);
-		f->program = PROGRAM_FULL;
-	}
-	return f;
+	if (c->programs.programs[f->program].op != OP_LOOKUP)
+		return;
+	program_put(&c->programs, f->program);
+	f->program = PROGRAM_FULL;
 }
 
-struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key, const struct key6 *key6, const struct key *l1,
-			   const struct key_l3 *l3)
+struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss *m)
 {
-	int level = key6 ? LEVEL2_V6 : LEVEL2;
-	struct flow_table *t = &c->tables[level];
-	struct flow *f = flow_find(t, hash, key, key6);
+	struct flow_table *t = &c->tables[m->level];
+	struct flow *f = flow_find(t, m->hash, m->key, m->addresses);
+	bool kept;
 
 	if (f)
 		return f;
-	counter_add(&c->stats.misses[level], 1);
+	counter_add(&c->stats.misses[m->level], 1);
 	if (!miss_allowed(c, v))
 		return NULL;
-	f = flow_insert(t, hash, key, key6);
-	if (!f)
+	f = flow_insert(t, m->hash, m->key, m->addresses);
+	kept = f;
+	if (!kept)
 		f = scratch(c);
-	decide(c, v, f, l1, l3);
+	decide(c, v, f, m->l1, m->l3);
+	if (!kept)
+		forbid_level2(c, f);
 	return f;
 }
 
 // --- the clock hands ---------------------------------------------------------------------------
 
-// A source that moved away and came back hits its old flow: tell control where it is now.
+// A source that moved away and came back hits its old flow: tell control where it is now. What
+// the flow carried before the move says nothing.
 static void look_at_source(struct cache *c, const struct snapshot *snap, const struct flow *f)
 {
 	const struct sw_port *port;
 	struct decision d;
 	struct packet p;
+	uint32_t slot;
 
 	packet_from_keys(&f->key, NULL, &p);
 	port = snap->ports[p.in_port];
 	if (!port || !port->learning)
 		return;
 	classify(snap, c->fdb, port, &p, false, &d);
+	slot = d.fid ? fdb_find(c->fdb, d.fid, p.src, &d.where) : 0;
 	if (d.learn) {
-		cache_report(c, d.fid, &p);
-	} else if (d.fid) {
-		uint32_t slot = fdb_find(c->fdb, d.fid, p.src, &d.where);
-
-		if (slot)
-			fdb_seen(c->fdb, slot);
+		if (!slot || (int32_t)(f->stamp - fdb_placed(c->fdb, slot)) > 0)
+			cache_report(c, d.fid, &p, f->stamp);
+	} else if (slot) {
+		fdb_seen(c->fdb, slot);
 	}
 }
 

@@ -17,7 +17,8 @@ struct rte_ring;
 struct learn_report {
 	uint16_t fid, port;
 	uint8_t mac[6];
-	uint8_t pad[6];
+	uint8_t pad[2];
+	uint32_t tick; // of the frame
 };
 static_assert(sizeof(struct learn_report) == 16);
 
@@ -47,6 +48,7 @@ struct cache_stats {
 struct cache {
 	struct flow_table tables[N_LEVELS];
 	struct program_table programs;
+	uint64_t *rule_drops; // [CACHE_RULES] frames that died by each rule. worker: w, control: r
 	struct fdb *fdb;
 	struct learn_queue *learn;
 	struct {
@@ -61,6 +63,7 @@ struct cache {
 	struct cache_stats stats;
 };
 
+#define CACHE_RULES 65536u // ids of rules are below this; 0 is none
 #define TICK_SHIFT 21 // about 0.8 ms
 
 // What a batch is looked at with: one snapshot from its first packet to its last.
@@ -81,15 +84,18 @@ struct cache_cfg {
 int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err); // control
 void cache_fini(struct cache *c); // control, after it has stopped
 
-// The flow of a level-1 key that the first look did not find: looked up whole, else classified and
-// entered. NULL: over the miss budget. *key is in the caller's hands.
-struct flow *cache_miss_l1(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key);
+// A key that the first look did not find, and the frame that it came from.
+struct miss {
+	int level;
+	uint32_t hash;
+	const struct key *key;
+	const struct key6 *addresses; // LEVEL2_V6, else NULL
+	const struct key *l1;         // the frame's level-1 key
+	const struct key_l3 *l3;      // its IP headers, NULL at level 1
+};
 
-// The same for level 2 of a frame whose level-1 key is *l1 and whose IP headers are *l3.
-struct flow *cache_miss_l2(struct cache *c, const struct view *v, uint32_t hash,
-			   const struct key *key, const struct key6 *key6, const struct key *l1,
-			   const struct key_l3 *l3);
+// The flow: looked up whole, else classified and entered. NULL: over the miss budget.
+struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss *m);
 
 // Decides anew for a flow that is not current; never subject to the budget. l3: NULL at level 1.
 void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const struct key *l1,
@@ -98,8 +104,8 @@ void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const 
 // Takes one token; false: none left. per_s: the rate, 0 … 2^32-1; now: of any clock of `hz`.
 bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz);
 
-// Tells control that p's source MAC is behind p->in_port.
-void cache_report(struct cache *c, uint16_t fid, const struct packet *p);
+// Tells control that p's source MAC was behind p->in_port at `tick`.
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick);
 
 // Expires idle flows, and looks again at where the sources of live ones are. Bounded. worker, once
 // a loop.

@@ -43,53 +43,94 @@ static void look_at_source(struct cache *c, const struct view *v, uint16_t fid,
 
 	if (v->port->learning &&
 	    (!fdb_find(c->fdb, fid, p->src, &where) || where.port != p->in_port))
-		cache_report(c, fid, p);
+		cache_report(c, fid, p, c->tick);
 }
 
-// Would `member` get a copy, rules aside?
-static const struct sw_port *receiver(const struct view *v, const struct sw_member *member)
-{
-	return member->port == v->port->index ? NULL : v->snap->ports[member->port];
-}
+// One frame on its way to many.
+struct flood {
+	struct cache *c;
+	const struct view *v;
+	struct worker_out *out;
+	enum tag_form form; // in which the frame came
+};
 
-static void send_to(struct worker_out *out, const struct sw_member *to, enum tag_form form,
-		    const struct verdict *verdict, struct rte_mbuf *m)
+// A receiver, and whether its own policy lets the frame out.
+struct receiver {
+	const struct sw_member *to;
+	struct verdict verdict;
+};
+
+static bool denied(struct flood *f, const struct receiver *r, struct rte_mbuf *m)
 {
-	if (verdict->reason != DROP_NONE) {
-		worker_drop(out, to->port, DROP_TX, verdict->reason, m);
-		return;
-	}
-	m = egress_retag(out, m, form, to->tag);
+	const struct drop_cause cause = { r->to->port, DROP_TX, (uint8_t)r->verdict.reason,
+					  r->verdict.rule };
+
+	if (r->verdict.reason == DROP_NONE)
+		return false;
+	counter_add(&f->c->rule_drops[cause.rule % CACHE_RULES], 1);
 	if (m)
-		worker_output(out, to->port, m);
+		worker_drop_for(f->out, &cause, m);
 	else
-		counter_add(&worker_counters(out, to->port)->drops[DROP_TX][DROP_RESOURCES], 1);
+		counter_add(&worker_counters(f->out, cause.port)->drops[DROP_TX][cause.reason], 1);
+	return true;
+}
+
+static void send_to(struct flood *f, const struct receiver *r, struct rte_mbuf *m)
+{
+	if (denied(f, r, m))
+		return;
+	m = egress_retag(f->out, m, f->form, r->to->tag);
+	if (m)
+		worker_output(f->out, r->to->port, m);
+	else
+		counter_add(&worker_counters(f->out, r->to->port)->drops[DROP_TX][DROP_RESOURCES],
+			    1);
 }
 
 // One more receiver than frames: a copy is made, or counted as the one that could not be.
-static void send_copy(struct worker_out *out, const struct sw_member *to, enum tag_form form,
-		      const struct verdict *verdict, struct rte_mbuf *m)
+static void send_copy(struct flood *f, const struct receiver *r, struct rte_mbuf *m)
 {
-	struct port_counters *counters = worker_counters(out, to->port);
+	struct port_counters *counters = worker_counters(f->out, r->to->port);
 
 	counter_add(&counters->created, 1);
-	if (verdict->reason != DROP_NONE) {
-		counter_add(&counters->drops[DROP_TX][verdict->reason], 1);
+	if (denied(f, r, NULL))
 		return;
-	}
-	m = copy(out, m);
+	m = copy(f->out, m);
 	if (m)
-		send_to(out, to, form, verdict, m);
+		send_to(f, r, m);
 	else
 		counter_add(&counters->drops[DROP_TX][DROP_RESOURCES], 1);
+}
+
+static void send_to_all(struct flood *f, const struct sw_domain *domain, const struct packet *p,
+			struct rte_mbuf *m)
+{
+	uint16_t in = f->v->port->index;
+	struct receiver last = { 0 };
+
+	// The original goes to the last receiver, so that one receiver costs no copy.
+	for (uint16_t i = 0; domain && i < domain->n; i++) {
+		const struct sw_member *to = &domain->members[i];
+
+		if (to->port == in || !f->v->snap->ports[to->port])
+			continue;
+		if (last.to)
+			send_copy(f, &last, m);
+		last.to = to;
+		classify_flood_copy(f->v->snap->ports[to->port], p, &last.verdict);
+	}
+	if (last.to)
+		send_to(f, &last, m);
+	else
+		worker_drop(f->out, in, DROP_RX, DROP_NO_DESTINATION, m);
 }
 
 void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,
 		  const struct program *p, const struct key *key, struct rte_mbuf *m)
 {
-	const struct sw_domain *domain = v->snap->domains[p->fid];
-	const struct sw_member *last = NULL;
-	struct verdict verdict, last_verdict = { 0 };
+	const struct sw_domain *domain =
+		p->fid < v->snap->n_domains ? v->snap->domains[p->fid] : NULL;
+	struct flood f = { c, v, out, (enum tag_form)p->form };
 	struct key_l3 l3;
 	struct packet pkt;
 
@@ -102,20 +143,5 @@ void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,
 	parse_l3(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, key, &l3);
 	packet_from_keys(key, &l3, &pkt);
 	look_at_source(c, v, p->fid, &pkt);
-	// The original goes to the last receiver, so that one receiver costs no copy.
-	for (uint16_t i = 0; domain && i < domain->n; i++) {
-		const struct sw_port *to = receiver(v, &domain->members[i]);
-
-		if (!to)
-			continue;
-		classify_flood_copy(to, &pkt, &verdict);
-		if (last)
-			send_copy(out, last, (enum tag_form)p->form, &last_verdict, m);
-		last = &domain->members[i];
-		last_verdict = verdict;
-	}
-	if (last)
-		send_to(out, last, (enum tag_form)p->form, &last_verdict, m);
-	else
-		worker_drop(out, v->port->index, DROP_RX, DROP_NO_DESTINATION, m);
+	send_to_all(&f, domain, &pkt, m);
 }

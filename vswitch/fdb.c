@@ -17,6 +17,7 @@ struct slot {
 	uint64_t key;   // fid << 48 | MAC, 0: free. control: w, worker: r (checked twice)
 	uint32_t seen;  // second of the last frame. all: w, relaxed
 	uint8_t state;  // enum fdb_state
+	uint32_t placed; // tick of the frame it was learnt by. control: w, worker: r, relaxed
 	uint32_t next;  // free chain
 };
 
@@ -266,6 +267,12 @@ int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where wher
 	return 0;
 }
 
+void fdb_set_placed(struct fdb *fdb, uint16_t fid, struct mac mac, uint32_t tick)
+{
+	__atomic_store_n(&fdb->slots[find_key(fdb, key_of(fid, mac))].placed, tick,
+			 __ATOMIC_RELAXED);
+}
+
 enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot)
 {
 	return fdb->slots[slot].state;
@@ -374,6 +381,11 @@ uint32_t fdb_find_flood(const struct fdb *fdb, uint16_t fid, bool group, struct 
 {
 	return find_with_word(fdb, (uint64_t)fid << 48 | (group ? GROUP_FLOOD : UNKNOWN_FLOOD),
 			      where);
+}
+
+uint32_t fdb_placed(const struct fdb *fdb, uint32_t slot)
+{
+	return __atomic_load_n(&fdb->slots[slot].placed, __ATOMIC_RELAXED);
 }
 
 const struct fdb_where *fdb_words(const struct fdb *fdb)

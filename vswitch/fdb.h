@@ -52,6 +52,9 @@ void fdb_domain_del(struct fdb *fdb, uint16_t fid);
 int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where where,
 	    enum fdb_state state, bool touch);
 
+// When (fid, mac) was seen where it is now, in ticks of the worker that saw it. control.
+void fdb_set_placed(struct fdb *fdb, uint16_t fid, struct mac mac, uint32_t tick);
+
 // How a slot that fdb_find gave came to be. control.
 enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot);
 
@@ -64,8 +67,8 @@ void fdb_touch_port(struct fdb *fdb, uint16_t port);
 // Removes what is on `port`: everything, or the learnt MACs only. control.
 void fdb_flush_port(struct fdb *fdb, uint16_t port, bool learnt_only);
 
-// Makes sure that n more MACs and n_domains more domains can be added without failing: 0, -ENOSPC or
-// -ENOMEM. control.
+// Makes sure that n more MACs and n_domains more domains can be added without failing: 0, -ENOSPC
+// or -ENOMEM. control.
 int fdb_reserve(struct fdb *fdb, uint32_t n, uint32_t n_domains);
 
 // Learnt MACs on `port`. control.
@@ -79,7 +82,8 @@ void fdb_set_now(struct fdb *fdb, uint32_t now_s);
 
 // Forgets learnt MACs of `fid` unseen for age_s seconds, looking at a part of the table per call
 // (`n` slots); age_of gives the age limit of a domain. Returns how many went. control.
-uint32_t fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg), void *arg);
+uint32_t fdb_age(struct fdb *fdb, uint32_t n, uint32_t (*age_of)(uint16_t fid, void *arg),
+		 void *arg);
 
 // --- workers -----------------------------------------------------------------------------------
 
@@ -102,6 +106,9 @@ static ALWAYS_INLINE struct fdb_where fdb_word(const struct fdb_where *words, ui
 	memcpy(&w, &v, sizeof(w));
 	return w;
 }
+
+// What fdb_set_placed said of this slot; older sightings elsewhere count no more.
+uint32_t fdb_placed(const struct fdb *fdb, uint32_t slot);
 
 // The MAC in this slot was seen just now.
 void fdb_seen(struct fdb *fdb, uint32_t slot);

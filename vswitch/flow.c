@@ -125,7 +125,7 @@ static uint32_t *free_slot(struct flow_table *t, uint32_t hash)
 struct flow *flow_insert(struct flow_table *t, uint32_t hash, const struct key *key,
 			 const struct key6 *a)
 {
-	uint32_t *slot = free_slot(t, hash), index;
+	uint32_t *slot = free_slot(t, hash), index, serial;
 	struct flow *f;
 
 	if (!slot)
@@ -134,8 +134,8 @@ struct flow *flow_insert(struct flow_table *t, uint32_t hash, const struct key *
 	if (!index)
 		return NULL;
 	f = flow_at(t, index);
-	*f = (struct flow){ .key = *key,
-			    .serial = (f->serial & ~FLOW_INDEX_MASK) + FLOW_INDEX_MASK + 1 + index };
+	serial = (f->serial & ~FLOW_INDEX_MASK) + FLOW_INDEX_MASK + 1 + index;
+	*f = (struct flow){ .key = *key, .serial = serial };
 	if (a)
 		((struct flow6 *)f)->addresses = *a;
 	*slot = (hash & ~FLOW_INDEX_MASK) | index;

@@ -75,11 +75,11 @@ static ALWAYS_INLINE uint32_t flow_hash(const struct flow_table *t, const struct
 static inline uint32_t flow_hash6(const struct flow_table *t, const struct key *k,
 				  const struct key6 *a)
 {
-	const __m128i *w = (const __m128i *)a->w;
-	__m128i v = _mm_aesenc_si128(_mm_xor_si128(_mm_loadu_si128(w), t->seed[2]), t->seed[0]);
+	__m128i v = _mm_set_epi64x((long long)a->w[1], (long long)a->w[0]);
 
-	v = _mm_aesenc_si128(_mm_xor_si128(v, _mm_loadu_si128(w + 1)), t->seed[1]);
-	v = _mm_aesenc_si128(v, t->seed[2]);
+	v = _mm_aesenc_si128(_mm_xor_si128(v, t->seed[2]), t->seed[0]);
+	v = _mm_xor_si128(v, _mm_set_epi64x((long long)a->w[3], (long long)a->w[2]));
+	v = _mm_aesenc_si128(_mm_aesenc_si128(v, t->seed[1]), t->seed[2]);
 	return flow_hash(t, k) ^ (uint32_t)_mm_cvtsi128_si32(v);
 }
 

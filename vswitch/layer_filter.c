@@ -59,8 +59,10 @@ static bool prefix_matches(const struct ip_prefix *p, const struct packet *pkt,
 
 static bool has_ports(const struct packet *p)
 {
-	return !(p->bits & PACKET_LATER_FRAGMENT) &&
-	       (p->protocol == 6 || p->protocol == 17 || p->protocol == 132 || p->protocol == 136);
+	if (p->bits & PACKET_LATER_FRAGMENT)
+		return false;
+	return p->protocol == IP_PROTO_TCP || p->protocol == IP_PROTO_UDP ||
+	       p->protocol == IP_PROTO_SCTP || p->protocol == IP_PROTO_UDPLITE;
 }
 
 static bool range_matches(struct port_range r, const struct packet *p, uint16_t port)

@@ -18,6 +18,6 @@ struct filter_rule {
 
 extern const struct layer_ops layer_filter;
 
-// Compiles rules[n], in order of evaluation (n ≤ 65536), copied; padding in them must be zero. NULL when memory is short.
-// Free with layer_filter.destroy. control.
+// Compiles rules[n], in order of evaluation (n ≤ 65536), copied; padding in them must be zero.
+// NULL when memory is short. Free with layer_filter.destroy. control.
 void *filter_create(const struct filter_rule *rules, uint32_t n);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole way of a batch through the switch, top to bottom: parse, look up, act; and once more
-// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch before the next one starts,
-// with the next step's memory on its way; frames are not grouped by flow (measured: it never won).
-// Called by dataplane/worker.c; misses and stale flows go to cache.c; frames leave by
-// worker_output or worker_drop. worker.
+// for the frames of which level 1 says that level 2 must decide. Each step runs over the batch
+// before the next one starts, with the next step's memory on its way; frames are not grouped by
+// flow (measured: it never won). Called by dataplane/worker.c; misses and stale flows go to
+// cache.c; frames leave by worker_output or worker_drop. worker.
 #include "vswitch/pipeline.h"
 
 #include <errno.h>
@@ -35,9 +35,9 @@ struct batch {
 struct deep {
 	uint16_t n;
 	uint8_t at[PORT_BATCH]; // position in the batch
-	struct key_l3 l3[PORT_BATCH];
+	bool v6[PORT_BATCH];
 	struct key keys[PORT_BATCH];
-	struct key6 keys6[PORT_BATCH];
+	struct key6 keys6[PORT_BATCH]; // where v6
 	uint32_t hashes[PORT_BATCH];
 };
 
@@ -89,6 +89,13 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 
 // --- look up -----------------------------------------------------------------------------------
 
+static struct flow *miss_l1(struct cache *c, struct batch *b, uint32_t i)
+{
+	const struct miss m = { LEVEL1, b->hashes[i], &b->keys[i], NULL, &b->keys[i], NULL };
+
+	return cache_miss(c, &b->view, &m);
+}
+
 // Every frame gets its level-1 flow, current, or NULL: over the miss budget.
 static void look_up_l1(struct cache *c, struct batch *b)
 {
@@ -98,32 +105,72 @@ static void look_up_l1(struct cache *c, struct batch *b)
 		b->flows[i] = flow_candidate(t, sizeof(struct flow), b->hashes[i]);
 	for (uint32_t i = 0; i < b->n; i++) {
 		if (unlikely(!key_equal(&b->flows[i]->key, &b->keys[i])))
-			b->flows[i] = cache_miss_l1(c, &b->view, b->hashes[i], &b->keys[i]);
+			b->flows[i] = miss_l1(c, b, i);
 		if (likely(b->flows[i] != NULL))
 			__builtin_prefetch(&b->view.words[b->flows[i]->dest]);
 	}
 }
 
-// The level-2 keys of the listed frames.
-static void parse_l2_keys(struct cache *c, struct batch *b, struct deep *deep)
+static void frame_l3(const struct batch *b, uint32_t i, struct key_l3 *l3)
 {
+	parse_l3(rte_pktmbuf_mtod(b->pkts[i], uint8_t *), b->pkts[i]->data_len, &b->keys[i], l3);
+}
+
+// A frame that the short cut does not take.
+static void parse_l2_key_unusual(struct cache *c, const struct batch *b, struct deep *deep,
+				 uint32_t j, uint8_t fields)
+{
+	uint32_t i = deep->at[j], level = LEVEL2;
+	struct key_l3 l3;
+
+	frame_l3(b, i, &l3);
+	deep->keys[j] = key_l2(l3.addresses, l3.rest, b->flows[i]->serial, fields);
+	deep->v6[j] = key_l3_is_v6(&l3);
+	if (deep->v6[j]) {
+		level = LEVEL2_V6;
+		deep->keys6[j] = key6_l2(&l3, fields);
+		deep->hashes[j] = flow_hash6(&c->tables[level], &deep->keys[j], &deep->keys6[j]);
+	} else {
+		deep->hashes[j] = flow_hash(&c->tables[level], &deep->keys[j]);
+	}
+	flow_prefetch_bucket(&c->tables[level], deep->hashes[j]);
+}
+
+// The level-2 keys of the listed frames.
+static void parse_l2_keys(struct cache *c, const struct batch *b, struct deep *deep)
+{
+	const struct flow_table *t = &c->tables[LEVEL2];
+
 	for (uint32_t j = 0; j < deep->n; j++) {
 		uint32_t i = deep->at[j];
-		struct rte_mbuf *m = b->pkts[i];
+		const struct rte_mbuf *m = b->pkts[i];
 		const struct flow *f = b->flows[i];
+		uint8_t fields = program_of(c, f)->fields;
+		uint64_t addresses, rest;
+		struct key key;
 
-		parse_l3(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, &b->keys[i], &deep->l3[j]);
-		key_l2_build(&deep->l3[j], f->serial, program_of(c, f)->fields, &deep->keys[j],
-			     &deep->keys6[j]);
-		if (unlikely(key_l3_is_v6(&deep->l3[j]))) {
-			deep->hashes[j] = flow_hash6(&c->tables[LEVEL2_V6], &deep->keys[j],
-						     &deep->keys6[j]);
-			flow_prefetch_bucket(&c->tables[LEVEL2_V6], deep->hashes[j]);
-		} else {
-			deep->hashes[j] = flow_hash(&c->tables[LEVEL2], &deep->keys[j]);
-			flow_prefetch_bucket(&c->tables[LEVEL2], deep->hashes[j]);
+		if (unlikely(!parse_l3_plain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
+					     &b->keys[i], &addresses, &rest))) {
+			parse_l2_key_unusual(c, b, deep, j, fields);
+			continue;
 		}
+		key = key_l2(addresses, rest, f->serial, fields);
+		deep->v6[j] = false;
+		deep->keys[j] = key;
+		deep->hashes[j] = flow_hash(t, &key);
+		flow_prefetch_bucket(t, deep->hashes[j]);
 	}
+}
+
+static struct flow *miss_l2(struct cache *c, struct batch *b, struct deep *deep, uint32_t j)
+{
+	const struct key6 *a = deep->v6[j] ? &deep->keys6[j] : NULL;
+	struct key_l3 l3;
+	const struct miss m = { a ? LEVEL2_V6 : LEVEL2, deep->hashes[j],     &deep->keys[j], a,
+				&b->keys[deep->at[j]],	&l3 };
+
+	frame_l3(b, deep->at[j], &l3);
+	return cache_miss(c, &b->view, &m);
 }
 
 // Their level-2 flows take the place of their level-1 flows.
@@ -132,7 +179,7 @@ static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 	for (uint32_t j = 0; j < deep->n; j++) {
 		struct flow **f = &b->flows[deep->at[j]];
 
-		if (unlikely(key_l3_is_v6(&deep->l3[j])))
+		if (unlikely(deep->v6[j]))
 			*f = flow_candidate(&c->tables[LEVEL2_V6], sizeof(struct flow6),
 					    deep->hashes[j]);
 		else
@@ -142,12 +189,11 @@ static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 	for (uint32_t j = 0; j < deep->n; j++) {
 		uint32_t i = deep->at[j];
 		struct flow *f = b->flows[i];
-		const struct key6 *a = key_l3_is_v6(&deep->l3[j]) ? &deep->keys6[j] : NULL;
+		const struct key6 *a = unlikely(deep->v6[j]) ? &deep->keys6[j] : NULL;
 
 		if (unlikely(!key_equal(&f->key, &deep->keys[j]) ||
 			     (a && !key6_equal(&((struct flow6 *)f)->addresses, a))))
-			f = cache_miss_l2(c, &b->view, deep->hashes[j], &deep->keys[j], a,
-					  &b->keys[i], &deep->l3[j]);
+			f = miss_l2(c, b, deep, j);
 		b->flows[i] = f;
 		if (likely(f != NULL))
 			__builtin_prefetch(&b->view.words[f->dest]);
@@ -159,14 +205,14 @@ static void look_up_l2(struct cache *c, struct batch *b, struct deep *deep)
 static void drop_by_program(struct cache *c, struct batch *b, const struct flow *f,
 			    struct rte_mbuf *m)
 {
-	struct program *p = &c->programs.programs[f->program];
-	uint16_t port = b->view.port->index;
+	const struct program *p = program_of(c, f);
+	struct drop_cause cause = { b->view.port->index, p->dir, p->reason, p->rule };
 
 	// An egress layer's drop is the destination port's.
 	if (p->dir == DROP_TX)
-		port = fdb_word(b->view.words, f->dest).port;
-	counter_add(&p->packets, 1);
-	worker_drop(b->out, port, (enum drop_dir)p->dir, (enum drop)p->reason, m);
+		cause.port = fdb_word(b->view.words, f->dest).port;
+	counter_add(&c->rule_drops[p->rule % CACHE_RULES], 1);
+	worker_drop_for(b->out, &cause, m);
 }
 
 // Everything but plain forwarding.
@@ -203,10 +249,18 @@ static void act_rarely(struct cache *c, struct batch *b, uint32_t i, struct fdb_
 	}
 }
 
+static void refresh(struct cache *c, struct batch *b, uint32_t i, bool deep)
+{
+	struct key_l3 l3;
+
+	if (deep)
+		frame_l3(b, i, &l3);
+	cache_refresh(c, &b->view, b->flows[i], &b->keys[i], deep ? &l3 : NULL);
+}
+
 // Brings the frame's flow up to date, counts the frame in it, and does what it says. False: level
-// 2 must say it. l3: the frame's IP headers if its flow is one of level 2, else NULL.
-static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i,
-			      const struct key_l3 *l3)
+// 2 must say it. deep: its flow is one of level 2.
+static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i, bool deep)
 {
 	struct flow *f = b->flows[i];
 	struct fdb_where where;
@@ -217,7 +271,7 @@ static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i,
 	}
 	where = fdb_word(b->view.words, f->dest);
 	if (unlikely(f->port_gen != b->view.port->gen || f->dest_gen != where.gen)) {
-		cache_refresh(c, &b->view, f, &b->keys[i], l3);
+		refresh(c, b, i, deep);
 		where = fdb_word(b->view.words, f->dest);
 	}
 	f->packets++;
@@ -225,7 +279,7 @@ static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i,
 	f->stamp = c->tick;
 	if (likely(f->plain && where.tag == 0 && where.port != b->view.port->index))
 		worker_output(b->out, where.port, b->pkts[i]);
-	else if (!l3 && program_of(c, f)->op == OP_LOOKUP)
+	else if (!deep && program_of(c, f)->op == OP_LOOKUP)
 		return false;
 	else
 		act_rarely(c, b, i, where);
@@ -237,14 +291,14 @@ static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i,
 static void act_l1(struct cache *c, struct batch *b, struct deep *deep)
 {
 	for (uint32_t i = 0; i < b->n; i++)
-		if (unlikely(!act(c, b, i, NULL)))
+		if (unlikely(!act(c, b, i, false)))
 			deep->at[deep->n++] = (uint8_t)i;
 }
 
 static void act_l2(struct cache *c, struct batch *b, struct deep *deep)
 {
 	for (uint32_t j = 0; j < deep->n; j++)
-		act(c, b, deep->at[j], &deep->l3[j]);
+		act(c, b, deep->at[j], true);
 }
 
 // --- the batch ---------------------------------------------------------------------------------

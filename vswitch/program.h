@@ -21,8 +21,7 @@ struct program {
 	uint32_t rule;  // OP_DROP
 	// state
 	uint32_t refs;
-	uint32_t next;    // in its hash chain, or free chain; 0 ends
-	uint64_t packets; // OP_DROP: how many died by it. worker: w, control: r
+	uint32_t next; // in its hash chain, or free chain; 0 ends
 };
 
 struct program_table {

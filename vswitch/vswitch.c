@@ -51,10 +51,10 @@ bool vswitch_domain(const struct vswitch *vs, uint16_t fid, uint16_t *switch_id,
 
 static int make_queue(struct learn_queue *q, int event_fd)
 {
-	ssize_t size = rte_ring_get_memsize_elem(sizeof(struct learn_report), LEARN_SLOTS);
+	size_t size = (size_t)rte_ring_get_memsize_elem(sizeof(struct learn_report), LEARN_SLOTS);
 
 	q->event_fd = event_fd;
-	q->ring = aligned_alloc(CACHE_LINE, ((size_t)size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+	q->ring = aligned_alloc(CACHE_LINE, (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
 	if (!q->ring)
 		return -ENOMEM;
 	return rte_ring_init(q->ring, "learn", LEARN_SLOTS, RING_F_SP_ENQ | RING_F_SC_DEQ);
@@ -281,10 +281,12 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 		      (struct fdb_where){ .port = r->port,
 					  .tag = port_cfg_tag(c->ports[r->port], id.vid) },
 		      FDB_LEARNT, !before || !sw_port_same_egress(before, port));
-	if (ret)
+	if (ret) {
 		vs->stats.refused_limit++;
-	else
-		vs->stats.learnt++;
+		return;
+	}
+	fdb_set_placed(vs->fdb, r->fid, mac, r->tick);
+	vs->stats.learnt++;
 }
 
 bool vswitch_learn(struct vswitch *vs)

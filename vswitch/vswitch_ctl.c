@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "vswitch/layer_filter.h"
@@ -14,13 +15,48 @@ static const char *const switch_kind_words[] = { "external", "internal", "privat
 
 static const struct field switch_fields[] = {
 	FIELD(struct switch_obj, type, FIELD_ENUM, .words = switch_kind_words, .def = "external",
-	      .help = "who may attach: external: everybody; internal: guests and the host; private: "
-		      "guests only"),
+	      .help = "who may attach: external: everybody; internal: guests and the host; "
+		      "private: guests only"),
 	FIELD(struct switch_obj, flood_unknown, FIELD_BOOL, .def = "true",
-	      .help = "send frames for unknown addresses to all ports of their VLAN, else drop them"),
+	      .help = "frames for unknown addresses go to all ports of their VLAN, else nowhere"),
 	FIELD(struct switch_obj, ageing, FIELD_UINT, .min = 10, .max = 1000000, .def = "300",
 	      .unit = "s", .help = "learnt addresses unseen for so long are forgotten"),
 };
+
+// A role that a switch has no place for. Returns 0 or -EINVAL.
+static int check_role(const struct switch_obj *s, const struct port_obj *p, struct err *err)
+{
+	if (p->role == ROLE_UPLINK && s->type != SWITCH_EXTERNAL)
+		return err_set(err, EINVAL,
+			       "role=uplink of port %s needs an external switch, %s is %s; "
+			       "weft set switch %s type=external",
+			       p->head.name, s->head.name, switch_kind_words[s->type],
+			       s->head.name);
+	if (p->role == ROLE_INTERNAL && s->type == SWITCH_PRIVATE)
+		return err_set(err, EINVAL,
+			       "role=internal of port %s needs an external or internal switch, "
+			       "%s is private",
+			       p->head.name, s->head.name);
+	return 0;
+}
+
+// A switch may not change its type under its ports.
+static int check_switch(void *ctx, const struct object *obj, const struct model *model,
+			struct err *err)
+{
+	const struct switch_obj *s = container_of(obj, struct switch_obj, head);
+	const struct object *const *objs;
+	size_t n = model_list(model, &port_type, &objs);
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++) {
+		const struct port_obj *p = container_of(objs[i], struct port_obj, head);
+
+		if (strcmp(p->switch_name, obj->name) == 0)
+			ret = check_role(s, p, err);
+	}
+	return ret;
+}
 
 const struct object_type switch_type = {
 	.name = "switch",
@@ -28,6 +64,7 @@ const struct object_type switch_type = {
 	.help = "a virtual switch",
 	.size = sizeof(struct switch_obj),
 	OBJECT_FIELDS(switch_fields),
+	.check = check_switch,
 };
 
 // --- ports -------------------------------------------------------------------------------------
@@ -73,8 +110,8 @@ static const struct field port_fields[] = {
 	PORT(storm_limit, FIELD_UINT, .max = 100000000, .def = "0", .unit = "frames/s",
 	     .flags = FIELD_DETAIL,
 	     .help = "broadcast, multicast and unknown frames it may send; 0: no limit"),
-	PORT(miss_budget, FIELD_UINT, .min = 1, .max = 100000000, .def = "4000000", .unit = "flows/s",
-	     .flags = FIELD_DETAIL, .help = "new flows it may make, per worker"),
+	PORT(miss_budget, FIELD_UINT, .min = 1, .max = 100000000, .def = "4000000",
+	     .unit = "flows/s", .flags = FIELD_DETAIL, .help = "new flows it may make, per worker"),
 	PORT(mtu, FIELD_UINT, .min = 576, .max = 9202, .def = "1500", .unit = "bytes",
 	     .help = "largest packet without Ethernet header"),
 	PORT(queues, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .flags = FIELD_DETAIL,
@@ -189,6 +226,9 @@ static int check_device(const struct port_obj *p, struct err *err)
 			       "devargs=0000:01:00.0");
 	if (p->kind == KIND_PCAP && !p->rx_file && !p->tx_file)
 		return err_set(err, EINVAL, "a pcap port needs rx_file= or tx_file=");
+	if (p->move_address && (p->kind != KIND_ETHDEV || p->role != ROLE_UPLINK))
+		return err_set(err, EINVAL, "move_address=true is for ports with kind=ethdev "
+			       "role=uplink");
 	if (p->kind == KIND_PAIR && !p->peer)
 		return err_set(err, EINVAL, "a pair port needs peer=, the same word at both ends");
 	return 0;
@@ -199,19 +239,13 @@ static int check_port(void *ctx, const struct object *obj, const struct model *m
 {
 	const struct port_obj *p = container_of(obj, struct port_obj, head);
 	const struct object *o = model_find(model, &switch_type, p->switch_name);
-	const struct switch_obj *s = container_of(o, struct switch_obj, head);
 	int ret;
 
 	if (mac_is_group(p->mac))
 		return err_set(err, EINVAL, "mac: a port's address cannot be a group address");
-	if (p->role == ROLE_UPLINK && s->type != SWITCH_EXTERNAL)
-		return err_set(err, EINVAL, "role=uplink needs an external switch, %s is %s; "
-			       "weft set switch %s type=external", p->switch_name,
-			       switch_kind_words[s->type], p->switch_name);
-	if (p->role == ROLE_INTERNAL && s->type == SWITCH_PRIVATE)
-		return err_set(err, EINVAL, "role=internal needs an external or internal switch, "
-			       "%s is private", p->switch_name);
-	ret = check_vlan(p, err);
+	ret = check_role(container_of(o, struct switch_obj, head), p, err);
+	if (!ret)
+		ret = check_vlan(p, err);
 	return ret ? ret : check_device(p, err);
 }
 
@@ -221,7 +255,10 @@ static const char *const direction_words[] = { "in", "out", NULL };
 static const char *const action_words[] = { "allow", "deny", NULL };
 static const char *const protocol_words[] = { "any", "tcp",  "udp", "icmp", "icmpv6",
 					      "sctp", "gre", "esp", "ah",   NULL };
-static const int16_t protocol_numbers[] = { -1, 6, 17, 1, 58, 132, 47, 50, 51 };
+static const int16_t protocol_numbers[] = {
+	-1,           IP_PROTO_TCP, IP_PROTO_UDP, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP,
+	IP_PROTO_GRE, IP_PROTO_ESP, IP_PROTO_AH
+};
 
 int16_t rule_protocol(const struct rule_obj *r)
 {
@@ -252,7 +289,8 @@ static int check_rule(void *ctx, const struct object *obj, const struct model *m
 	bool ports = r->source_ports.last || r->destination_ports.last;
 	int16_t protocol = rule_protocol(r);
 
-	if (ports && protocol >= 0 && protocol != 6 && protocol != 17 && protocol != 132)
+	if (ports && protocol >= 0 && protocol != IP_PROTO_TCP &&
+	    protocol != IP_PROTO_UDP && protocol != IP_PROTO_SCTP)
 		return err_set(err, EINVAL, "protocol=%s has no ports; drop source_ports and "
 			       "destination_ports", protocol_words[r->protocol]);
 	if (r->source.family && r->destination.family &&

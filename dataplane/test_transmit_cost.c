@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the transmit stage costs, in TSC cycles: `build/dataplane/bench_transmit`. No EAL; the
+// What the transmit stage costs, in TSC cycles: `build/dataplane/test_transmit_cost`. No EAL; the
 // best of many runs, with everything in the caches. Not a test: it asserts nothing about time.
 #include <setjmp.h>
 #include <stdarg.h>
