@@ -8,55 +8,15 @@
 #include <rte_log.h>
 
 #include "base/log.h"
-#include "daemon/host_address.h"
-#include "daemon/plans.h"
+#include "daemon/device.h"
 
-#define RETRY_NS 2000000000ull // what failed is tried again after this, doubled each time …
-#define RETRY_MAX_DOUBLINGS 4  // … so often at most
-#define DROPS_TOTAL (DROP_N_DIRS * DROP_N_REASONS)
-
-enum state {
-	ABSENT,  // no device, nothing under way
-	OPENING, // on the helper
-	OPEN,
-	LEAVING, // workers give its queues back, then the helper closes it
-	FAILED,  // could not be opened; tried again
-};
-
-// One port's device, for as long as the port lives and until its device is closed.
-struct device {
-	struct devices *all;
-	enum state state;
-	const struct object *want; // the port as configured, a reference; NULL: it is gone
-	const struct object *made; // the port that the device was opened for, a reference
-	struct port_dev *opened;   // by the helper, on its way here
-	bool heir;                 // another port took its number over while it was LEAVING
-	struct err err;            // why it is FAILED
-	unsigned int n_failures;   // in a row, of this device
-	unsigned int retry_in;     // ticks of the retry timer until the next try
-	struct plan_port plan;
-};
-
-struct devices {
-	struct devices_cfg cfg;
-	struct device *ports[PORT_SLOTS];
-	struct port_counters gone; // sums of ports that are no more
-	struct {
-		const struct model *model;
-		const struct numbers *numbers;
-		struct device *fresh[PORT_SLOTS]; // for ports that have none yet
-	} next;                                   // between prepare and publish
-	struct host_address *host;                // helper, once devices open
-	int retry_timer;
-	unsigned int n_busy; // devices in OPENING or LEAVING
-};
+#define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
+#define RETRY_MAX_DOUBLINGS 4      // … so often at most
+#define PLANS_RETRY_NS 10000000ull // plans for which there was no memory
+#define MAX_JOBS 64                // on the helper at a time; others wait here
 
 static void step(struct device *p);
-
-static const struct port_obj *port_of(const struct object *obj)
-{
-	return container_of(obj, struct port_obj, head);
-}
+static void step_all(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
 
@@ -70,34 +30,47 @@ static unsigned int list_open(struct devices *d, struct plan_port **list)
 	return n;
 }
 
-static void publish_plans(struct devices *d)
+// After the grace period no worker has its queues: what it still held was dropped as Shutdown.
+static void left(void *arg)
 {
+	struct device *p = arg;
+
+	p->state = LEFT;
+	p->in_grace = false;
+	step(p);
+}
+
+// One set of plans, and one grace period, for all that changed since the loop last came by.
+static void publish_plans(void *arg)
+{
+	struct devices *d = arg;
 	struct plan_port *list[PORT_SLOTS];
 	unsigned int n = list_open(d, list);
 
-	// Memory for a plan is a few hundred KiB; without it the old plans stay in force, and the
-	// timer comes round again.
-	if (plan_publish(d->cfg.workers, d->cfg.n_workers, list, n))
-		log_error("no memory for the workers' plans");
+	loop_timer_del(d->cfg.loop, d->plans_timer);
+	d->plans_timer = -1;
+	if (plan_publish(d->cfg.workers, d->cfg.n_workers, list, n)) {
+		log_error("no memory for the workers' plans; trying again");
+		d->plans_timer = loop_timer_add(d->cfg.loop, PLANS_RETRY_NS, 0, publish_plans, d);
+		return;
+	}
+	for (unsigned int i = 0; i < PORT_MAX; i++) {
+		struct device *p = d->ports[i];
+
+		if (p && p->state == LEAVING && !p->in_grace) {
+			p->in_grace = true;
+			rcu_retire(d->cfg.rcu, left, p);
+		}
+	}
 }
 
-// --- counters ----------------------------------------------------------------------------------
-
-static void add_counters(struct port_counters *sum, const struct port_counters *c)
+static void plans_changed(struct devices *d)
 {
-	const uint64_t *from = (const uint64_t *)c;
-	uint64_t *to = (uint64_t *)sum;
-
-	for (size_t i = 0;
-	     i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL; i++)
-		to[i] += counter_get(&from[i]);
+	if (d->plans_timer < 0)
+		d->plans_timer = loop_timer_add(d->cfg.loop, 0, 0, publish_plans, d);
 }
 
-static void sum_workers(const struct device *p, struct port_counters *sum)
-{
-	for (unsigned int w = 0; w < p->all->cfg.n_workers; w++)
-		add_counters(sum, &p->plan.counters[w]);
-}
+// --- one device ------------------------------------------------------------------------------
 
 static struct device *device_create(struct devices *d, uint16_t port)
 {
@@ -238,7 +211,7 @@ static void open_done(void *arg, int result)
 	struct plan_port *list[PORT_SLOTS];
 	unsigned int n;
 
-	d->n_busy--;
+	d->n_jobs--;
 	if (result) {
 		open_failed(p);
 	} else {
@@ -249,7 +222,7 @@ static void open_done(void *arg, int result)
 		p->state = OPEN;
 		log_info("port %s is up: %s, %u queue%s", p->made->name, p->opened->what,
 			 p->opened->n_queues, p->opened->n_queues == 1 ? "" : "s");
-		publish_plans(d);
+		plans_changed(d);
 		tell(p, "up");
 		// Its device lives until a later job of the helper closes it.
 		if (port_of(p->made)->role != ROLE_GUEST)
@@ -257,7 +230,7 @@ static void open_done(void *arg, int result)
 		if (port_of(p->made)->role == ROLE_INTERNAL)
 			hasten_uplinks(d);
 	}
-	step(p);
+	step_all(d);
 }
 
 // helper
@@ -275,50 +248,48 @@ static void close_done(void *arg, int result)
 {
 	struct device *p = arg;
 
-	p->all->n_busy--;
+	p->all->n_jobs--;
 	p->opened = NULL;
 	p->state = ABSENT;
 	if (p->heir) { // its counters begin at zero
-		sum_workers(p, &p->all->gone);
+		device_sum(p, &p->all->gone);
 		memset(p->plan.counters, 0, p->all->cfg.n_workers * sizeof(*p->plan.counters));
 		p->heir = false;
 	}
-	step(p);
+	step_all(p->all);
 }
 
-// After the grace period no worker has its queues: what it still held was dropped as Shutdown.
-static void left(void *arg)
+// Puts a job on the helper, unless it has enough: step_all comes round when one is done.
+static bool submit(struct device *p, enum device_state under_way, int (*work)(void *arg),
+		   void (*done)(void *arg, int result))
 {
-	struct device *p = arg;
-
-	while (helper_submit(p->all->cfg.helper, close_work, close_done, p))
-		log_error("the helper's queue is full; waiting to close port %s", p->made->name);
+	if (p->all->n_jobs >= MAX_JOBS || helper_submit(p->all->cfg.helper, work, done, p))
+		return false;
+	p->all->n_jobs++;
+	p->state = under_way;
+	return true;
 }
 
 static void begin_open(struct device *p)
 {
-	object_put(p->made);
+	const struct object *before = p->made;
+
 	p->made = object_get(p->want);
-	p->state = OPENING;
-	p->all->n_busy++;
-	if (helper_submit(p->all->cfg.helper, open_work, open_done, p)) {
-		p->all->n_busy--;
-		err_set(&p->err, EAGAIN, "too many devices are being opened; trying again");
-		open_failed(p);
-	}
+	if (!submit(p, OPENING, open_work, open_done))
+		p->state = ABSENT; // waits for its turn
+	object_put(before);
 }
 
-static void begin_close(struct device *p)
+static void begin_leave(struct device *p)
 {
 	p->state = LEAVING;
-	p->all->n_busy++;
 	tell(p, "down");
-	publish_plans(p->all);
 	p->plan.dev = NULL;
-	rcu_retire(p->all->cfg.rcu, left, p);
+	plans_changed(p->all);
 }
 
-// Takes the device one step from what it is to what the port wants. Ends where it must wait.
+// Takes the device one step from what it is to what the port wants. Ends where it must wait; frees
+// it when nobody wants it.
 static void step(struct device *p)
 {
 	struct devices *d = p->all;
@@ -326,10 +297,14 @@ static void step(struct device *p)
 	switch (p->state) {
 	case OPENING:
 	case LEAVING:
+	case CLOSING:
 		return;
 	case OPEN:
 		if (!p->want || !same_device(port_of(p->want), port_of(p->made)))
-			begin_close(p);
+			begin_leave(p);
+		return;
+	case LEFT:
+		submit(p, CLOSING, close_work, close_done);
 		return;
 	case FAILED:
 		if (p->want && p->retry_in && same_device(port_of(p->want), port_of(p->made)))
@@ -341,19 +316,10 @@ static void step(struct device *p)
 			begin_open(p);
 			return;
 		}
-		sum_workers(p, &d->gone);
+		device_sum(p, &d->gone);
 		d->ports[p->plan.port] = NULL;
 		device_free(p);
 	}
-}
-
-static void retry(void *arg)
-{
-	struct devices *d = arg;
-
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->state == FAILED && --d->ports[i]->retry_in == 0)
-			step(d->ports[i]);
 }
 
 static bool is_uplink(const struct device *p)
@@ -361,6 +327,25 @@ static bool is_uplink(const struct device *p)
 	const struct object *obj = p->want ? p->want : p->made;
 
 	return obj && port_of(obj)->role == ROLE_UPLINK;
+}
+
+// Uplinks last: they may find the host's addresses a new home on an internal port.
+static void step_all(struct devices *d)
+{
+	for (int uplinks = 0; uplinks <= 1; uplinks++)
+		for (unsigned int i = 0; i < PORT_MAX; i++)
+			if (d->ports[i] && is_uplink(d->ports[i]) == (bool)uplinks)
+				step(d->ports[i]);
+}
+
+static void retry(void *arg)
+{
+	struct devices *d = arg;
+
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		if (d->ports[i] && d->ports[i]->state == FAILED && d->ports[i]->retry_in)
+			d->ports[i]->retry_in--;
+	step_all(d);
 }
 
 // --- following the configuration ---------------------------------------------------------------
@@ -421,103 +406,7 @@ void devices_publish(struct devices *d)
 		}
 	}
 	devices_abort(d); // those that were not needed: the old one has not left yet
-	// Uplinks last: they may find the host's addresses a new home on an internal port.
-	for (int uplinks = 0; uplinks <= 1; uplinks++)
-		for (unsigned int i = 0; i < PORT_MAX; i++)
-			if (d->ports[i] && is_uplink(d->ports[i]) == (bool)uplinks)
-				step(d->ports[i]);
-}
-
-// --- showing -----------------------------------------------------------------------------------
-
-static const struct device *find(const struct devices *d, const char *name)
-{
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->want &&
-		    strcmp(d->ports[i]->want->name, name) == 0)
-			return d->ports[i];
-	return NULL;
-}
-
-static void link_text(const struct device *p, char *text, size_t size)
-{
-	struct port_link link = { 0 };
-
-	switch (p->state) {
-	case OPEN:
-		p->opened->ops->link(p->opened, &link);
-		if (!link.up)
-			snprintf(text, size, "down: %s", link.reason);
-		else if (link.speed_mbps)
-			snprintf(text, size, "up %u Mb/s", link.speed_mbps);
-		else
-			snprintf(text, size, "up");
-		return;
-	case FAILED:
-		snprintf(text, size, "down: %s", p->err.text);
-		return;
-	case OPENING:
-	case ABSENT:
-		snprintf(text, size, "opening");
-		return;
-	case LEAVING:
-		snprintf(text, size, "closing");
-	}
-}
-
-void devices_status(const struct devices *d, const char *port, json_t *out)
-{
-	const struct device *p = find(d, port);
-	char text[640];
-	size_t used = 0;
-
-	if (!p)
-		return;
-	link_text(p, text, sizeof(text));
-	json_object_set_new(out, "link", json_string(text));
-	if (p->state != OPEN)
-		return;
-	json_object_set_new(out, "device", json_string(p->opened->what));
-	for (uint16_t q = 0; q < p->opened->n_queues && used < sizeof(text) - 8; q++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%u", q ? "," : "",
-					 p->plan.owner[q]);
-	json_object_set_new(out, "workers", json_string(text));
-}
-
-bool devices_counters(const struct devices *d, const char *port, struct port_counters *sum,
-		      struct port_dev_stats *stats)
-{
-	const struct device *p = find(d, port);
-
-	*sum = (struct port_counters){ 0 };
-	*stats = (struct port_dev_stats){ 0 };
-	if (!p)
-		return false;
-	sum_workers(p, sum);
-	if (p->state == OPEN && p->opened->ops->stats)
-		p->opened->ops->stats(p->opened, stats);
-	return true;
-}
-
-void devices_conservation(const struct devices *d, struct conservation *c)
-{
-	struct port_counters sum = d->gone;
-
-	*c = (struct conservation){ 0 };
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i])
-			sum_workers(d->ports[i], &sum);
-	for (unsigned int w = 0; w < d->cfg.n_workers; w++) {
-		add_counters(&sum, worker_spare(d->cfg.workers[w]));
-		c->held += worker_held(d->cfg.workers[w]);
-	}
-	c->received = sum.rx_packets;
-	c->created = sum.created;
-	c->sent = sum.tx_packets;
-	c->consumed = sum.consumed;
-	for (int dir = 0; dir < DROP_N_DIRS; dir++)
-		for (int r = 0; r < DROP_N_REASONS; r++)
-			c->dropped += sum.drops[dir][r];
+	step_all(d);
 }
 
 // --- life --------------------------------------------------------------------------------------
@@ -529,6 +418,7 @@ int devices_create(const struct devices_cfg *cfg, struct devices **out, struct e
 	if (!d)
 		return err_set(err, ENOMEM, "no memory for devices");
 	d->cfg = *cfg;
+	d->plans_timer = -1;
 	d->host = host_address_create(cfg->socket);
 	if (!d->host) {
 		free(d);
@@ -550,17 +440,20 @@ void devices_close_all(struct devices *d)
 {
 	d->cfg.event = NULL;
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
-		if (!d->ports[i])
-			continue;
-		object_put(d->ports[i]->want);
-		d->ports[i]->want = NULL;
-		step(d->ports[i]);
+		if (d->ports[i]) {
+			object_put(d->ports[i]->want);
+			d->ports[i]->want = NULL;
+		}
 	}
+	step_all(d);
 }
 
 bool devices_busy(const struct devices *d)
 {
-	return d->n_busy > 0;
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		if (d->ports[i])
+			return true;
+	return false;
 }
 
 void devices_destroy(struct devices *d)
@@ -568,6 +461,7 @@ void devices_destroy(struct devices *d)
 	if (!d)
 		return;
 	loop_timer_del(d->cfg.loop, d->retry_timer);
+	loop_timer_del(d->cfg.loop, d->plans_timer);
 	for (unsigned int i = 0; i < PORT_MAX; i++)
 		device_free(d->ports[i]);
 	host_address_destroy(d->host);
