@@ -181,9 +181,9 @@ static int init_workers(struct daemon *d, struct err *err)
 	for (unsigned int i = 0; i < d->opt.n_workers; i++) {
 		const struct pipeline_cfg pipeline = {
 			.cache = { .entries = d->opt.flow_entries, .tsc_hz = rte_get_tsc_hz(),
+				   .snapshot = vswitch_snapshot(d->vswitch),
 				   .fdb = vswitch_fdb(d->vswitch),
-				   .learn = vswitch_learn_queue(d->vswitch, i) },
-			.snapshot = vswitch_snapshot(d->vswitch)
+				   .learn = vswitch_learn_queue(d->vswitch, i) }
 		};
 		struct worker_cfg worker = { .id = i,
 					     .cpu = d->opt.worker_cpus[i],

@@ -87,9 +87,9 @@ static struct port_dev *open_pair(unsigned int i)
 static void start_worker(unsigned int i)
 {
 	struct pipeline_cfg pipeline = { .cache = { .entries = 4096, .tsc_hz = rte_get_tsc_hz(),
+						    .snapshot = vswitch_snapshot(rig.vs),
 						    .fdb = vswitch_fdb(rig.vs),
-						    .learn = vswitch_learn_queue(rig.vs, i) },
-					 .snapshot = vswitch_snapshot(rig.vs) };
+						    .learn = vswitch_learn_queue(rig.vs, i) } };
 	struct worker_cfg worker = {
 		.id = i, .cpu = -1, .rcu = rig.rcu, .pools = &rig.pools, .ops = &pipeline_ops
 	};

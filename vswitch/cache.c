@@ -28,6 +28,7 @@ int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 							 : sizeof(struct flow),
 				      err);
 	c->tsc_hz = cfg->tsc_hz;
+	c->snapshot = cfg->snapshot;
 	c->fdb = cfg->fdb;
 	c->learn = cfg->learn;
 	if (ret)
@@ -101,10 +102,14 @@ static void decide(struct cache *c, const struct view *v, struct flow *f, const 
 	classify(v->snap, c->fdb, v->port, &p, l3 != NULL, &d);
 	if (d.learn)
 		cache_report(c, d.fid, &p, c->tick);
-	f->program = program_get(&c->programs, &d);
+	// Nothing can be kept under the serial number of a flow without an entry.
+	f->program = d.op == OP_LOOKUP && !f->serial ? PROGRAM_FULL
+						     : program_get(&c->programs, &d);
 	f->plain = d.op == OP_FORWARD && d.form == TAG_NONE;
 	f->dest = d.dest;
-	f->port_gen = v->port->gen;
+	// A slot may be newer than our snapshot: control publishes first, then touches slots. What
+	// was decided between the two is current for nobody; generation 0 is no port's.
+	f->port_gen = v->snap == rcu_get(&c->snapshot->now) ? v->port->gen : 0;
 	f->dest_gen = d.dest ? d.where.gen : fdb_word(v->words, 0).gen;
 	program_put(&c->programs, old);
 }
@@ -127,20 +132,10 @@ static struct flow *scratch(struct cache *c)
 	return f;
 }
 
-// A level-1 decision without an entry: nothing can be kept under its serial number.
-static void forbid_level2(struct cache *c, struct flow *f)
-{
-	if (c->programs.programs[f->program].op != OP_LOOKUP)
-		return;
-	program_put(&c->programs, f->program);
-	f->program = PROGRAM_FULL;
-}
-
 struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss *m)
 {
 	struct flow_table *t = &c->tables[m->level];
 	struct flow *f = flow_find(t, m->hash, m->key, m->addresses);
-	bool kept;
 
 	if (f)
 		return f;
@@ -148,12 +143,9 @@ struct flow *cache_miss(struct cache *c, const struct view *v, const struct miss
 	if (!miss_allowed(c, v))
 		return NULL;
 	f = flow_insert(t, m->hash, m->key, m->addresses);
-	kept = f;
-	if (!kept)
+	if (!f)
 		f = scratch(c);
 	decide(c, v, f, m->l1, m->l3);
-	if (!kept)
-		forbid_level2(c, f);
 	return f;
 }
 
@@ -204,8 +196,9 @@ static void sweep_level(struct cache *c, const struct snapshot *snap, int level,
 	}
 }
 
-void cache_sweep(struct cache *c, const struct snapshot *snap, uint64_t now_tsc)
+void cache_sweep(struct cache *c, uint64_t now_tsc)
 {
+	const struct snapshot *snap = rcu_get(&c->snapshot->now);
 	uint64_t elapsed = c->swept_tsc ? now_tsc - c->swept_tsc : 0;
 	uint64_t n = elapsed * SWEEP_PER_S / c->tsc_hz;
 

@@ -48,6 +48,7 @@ struct cache_stats {
 struct cache {
 	struct flow_table tables[N_LEVELS];
 	struct program_table programs;
+	const struct snapshot_ref *snapshot;
 	uint64_t *rule_drops; // [CACHE_RULES] frames that died by each rule. worker: w, control: r
 	struct fdb *fdb;
 	struct learn_queue *learn;
@@ -77,6 +78,7 @@ struct view {
 struct cache_cfg {
 	uint32_t entries; // flows in each table, 1 … FLOW_MAX
 	uint64_t tsc_hz;  // of the clock that cache_sweep is given
+	const struct snapshot_ref *snapshot;
 	struct fdb *fdb;
 	struct learn_queue *learn;
 };
@@ -109,4 +111,4 @@ void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_
 
 // Expires idle flows, and looks again at where the sources of live ones are. Bounded. worker, once
 // a loop.
-void cache_sweep(struct cache *c, const struct snapshot *snap, uint64_t now_tsc);
+void cache_sweep(struct cache *c, uint64_t now_tsc);

@@ -17,7 +17,6 @@
 
 struct pipeline {
 	struct cache cache;
-	const struct snapshot_ref *snapshot;
 };
 
 // A batch on its way. Entries of all arrays belong to the frame of the same position.
@@ -319,7 +318,7 @@ static void input(void *ctx, struct worker_out *out, uint16_t port, struct rte_m
 {
 	struct pipeline *p = ctx;
 	struct cache *c = &p->cache;
-	const struct snapshot *snap = rcu_get(&p->snapshot->now);
+	const struct snapshot *snap = rcu_get(&c->snapshot->now);
 	// Kilobytes: not to be cleared for every batch.
 	struct batch b;
 	struct deep deep;
@@ -346,7 +345,7 @@ static void tick(void *ctx, uint64_t now_tsc)
 {
 	struct pipeline *p = ctx;
 
-	cache_sweep(&p->cache, rcu_get(&p->snapshot->now), now_tsc);
+	cache_sweep(&p->cache, now_tsc);
 }
 
 const struct worker_ops pipeline_ops = { .input = input, .tick = tick };
@@ -359,7 +358,6 @@ int pipeline_create(const struct pipeline_cfg *cfg, struct pipeline **out, struc
 	if (!p)
 		return err_set(err, ENOMEM, "no memory for a pipeline");
 	memset(p, 0, sizeof(*p));
-	p->snapshot = cfg->snapshot;
 	ret = cache_init(&p->cache, &cfg->cache, err);
 	if (ret) {
 		free(p);

@@ -9,14 +9,8 @@
 
 struct pipeline;
 
-// The pointer through which control publishes snapshots to all workers.
-struct snapshot_ref {
-	RCU_POINTER(const struct snapshot) now;
-};
-
 struct pipeline_cfg {
 	struct cache_cfg cache;
-	const struct snapshot_ref *snapshot;
 };
 
 // One per worker. control, before the worker starts and after it has stopped.

@@ -50,3 +50,8 @@ struct snapshot {
 	const struct sw_domain *const *domains; // by fid; NULL: no such domain
 	const struct sw_port *ports[PORT_SLOTS]; // by index; NULL: no such port
 };
+
+// The pointer through which control publishes snapshots to all workers.
+struct snapshot_ref {
+	RCU_POINTER(const struct snapshot) now;
+};

@@ -244,6 +244,49 @@ static void rule_change_holds_at_once(void **state)
 	expect_at("1");
 }
 
+// A layer whose first look at a packet publishes what rig->ports say: a change amid a batch.
+static void publish_amid(const void *policy, const struct packet *p, struct verdict *v)
+{
+	static bool under_way;
+
+	if (under_way || rig->ports[1].n_out == 0)
+		return;
+	under_way = true;
+	rig_publish();
+	under_way = false;
+}
+
+static uint8_t reads_nothing(const void *policy, const struct packet *p) { return 0; }
+static bool always_equal(const void *a, const void *b) { return true; }
+static void destroy_nothing(void *policy) {}
+
+static const struct layer_ops publisher = { "publisher", reads_nothing, publish_amid, always_equal,
+					    destroy_nothing };
+
+// The rest of a batch is decided by the snapshot that it began with; the next batch is not.
+static void change_amid_a_batch_holds_for_the_next(void **state)
+{
+	struct filter_rule rule = udp_rule(1, false, 53);
+	const struct layer layer = { .ops = &publisher };
+	struct rte_mbuf *pkts[2];
+
+	rig->ports[1].mac = host(2);
+	rig->ports[0].in[rig->ports[0].n_in++] = layer;
+	rig_publish();
+	rig_send(0, udp_to(53, false)); // cached as allowed
+	expect_at("1");
+	rig->ports[0].in[rig->ports[0].n_in++] = layer;
+	rig->ports[1].out[rig->ports[1].n_out++] = filter(&rule, 1);
+	pkts[0] = frame(host(1), host(3)); // a miss: the rule comes in force
+	pkts[1] = udp_to(53, false);
+	rcu_reader_online(rig->rcu, 0);
+	pipeline_ops.input(rig->pipeline, &rig->out, 0, pkts, 2);
+	rcu_reader_offline(rig->rcu, 0);
+	rig_send(0, udp_to(53, false));
+	expect_at("");
+	assert_int_equal(drops(1, DROP_TX, DROP_FILTERED), 1);
+}
+
 static void refresh_is_outside_the_budget(void **state)
 {
 	struct filter_rule rule = udp_rule(1, false, 99);
@@ -312,7 +355,9 @@ int main(void)
 		RIG_TEST(lone_vlan_leads_nowhere), RIG_TEST(membership_change_redirects),
 		RIG_TEST(shared_frames_are_not_edited), RIG_TEST(rule_drops_its_port_only),
 		RIG_TEST(first_matching_rule_decides), RIG_TEST(egress_rule_is_the_receivers),
-		RIG_TEST(rule_change_holds_at_once), RIG_TEST(refresh_is_outside_the_budget),
+		RIG_TEST(rule_change_holds_at_once),
+		RIG_TEST(change_amid_a_batch_holds_for_the_next),
+		RIG_TEST(refresh_is_outside_the_budget),
 		RIG_TEST(broken_ip_is_dropped_where_rules_look),
 	};
 

@@ -36,7 +36,7 @@ int rig_set_up(void **state)
 	rig->pools.large = rig->pools.small;
 	rig->rcu = rcu_create();
 	assert_int_equal(vswitch_create(rig->rcu, 1, -1, &rig->vs, &err), 0);
-	cfg.snapshot = vswitch_snapshot(rig->vs);
+	cfg.cache.snapshot = vswitch_snapshot(rig->vs);
 	cfg.cache.fdb = vswitch_fdb(rig->vs);
 	cfg.cache.learn = vswitch_learn_queue(rig->vs, 0);
 	assert_int_equal(pipeline_create(&cfg, &rig->pipeline, &err), 0);
