@@ -191,11 +191,13 @@ static unsigned int drain_handover(struct worker *w)
 	return total;
 }
 
-static bool handover_waits(void *arg)
+// What whoever rings the bell leaves behind: frames, a new plan, the order to stop.
+static bool has_work(void *arg)
 {
 	const struct worker *w = arg;
 
-	return worker_held(w) > 0 || __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
+	return worker_held(w) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
+	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
 static void loop(struct worker *w)
@@ -219,7 +221,7 @@ static void loop(struct worker *w)
 		if (work) {
 			idle_worked(&w->idle);
 			counter_add(&w->load.busy_cycles, rte_rdtsc() - start);
-		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, handover_waits, w)) {
+		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, has_work, w)) {
 			counter_add(&w->load.sleeps, 1);
 		}
 	}
