@@ -42,6 +42,7 @@ struct devices {
 		struct device *fresh[PORT_SLOTS]; // for ports that have none yet
 	} next;                                   // between prepare and publish
 	struct host_address *host;                // helper, once devices open
+	bool closing; // for good: nothing is opened any more
 	int retry_timer;
 	int plans_timer;     // one shot: the workers' plans are out of date; -1: they are not
 	unsigned int n_jobs; // on the helper

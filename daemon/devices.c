@@ -384,6 +384,11 @@ void devices_publish(struct devices *d)
 	const struct numbering *ports = &d->next.numbers->ports;
 	bool alive[PORT_SLOTS] = { false };
 
+	// A change that was still on its way to the disk when weftd was told to end.
+	if (d->closing) {
+		devices_abort(d);
+		return;
+	}
 	for (uint32_t i = 0; i < ports->n; i++) {
 		uint16_t port = ports->list[i].number;
 
@@ -439,6 +444,7 @@ int devices_create(const struct devices_cfg *cfg, struct devices **out, struct e
 void devices_close_all(struct devices *d)
 {
 	d->cfg.event = NULL;
+	d->closing = true;
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		if (d->ports[i]) {
 			object_put(d->ports[i]->want);
