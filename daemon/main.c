@@ -2,6 +2,7 @@
 // weftd: options, then the module table below from top to bottom, then the control loop until
 // SIGTERM or SIGINT, then the table from bottom to top.
 #include <errno.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -258,12 +260,32 @@ static void fini_control(struct daemon *d)
 	numbers_free(&d->numbers);
 }
 
+// The socket's folder, if that is all that is missing: /run is empty after each boot.
+static void make_socket_folder(const char *path)
+{
+	char *copy = strdup(path);
+
+	if (copy)
+		mkdir(dirname(copy), 0755); // server_listen says what is wrong if it did not help
+	free(copy);
+}
+
 static void applied(void *arg, int changed, const struct refusal *r)
 {
 	if (changed < 0)
 		log_error("configuration file: %s", r->err.text);
 	else
 		log_info("configuration file: %d objects changed", changed);
+}
+
+// What SIGTERM does, for a start that fails when stored ports are already on their way.
+static void close_devices(struct daemon *d)
+{
+	if (!devices_busy(d->devices))
+		return;
+	d->stopping = true;
+	devices_close_all(d->devices);
+	loop_run(d->loop); // until on_tick sees that all are closed
 }
 
 // What is on its way to the disk ends, then clients go, and only then may control go.
@@ -283,8 +305,10 @@ static int init_service(struct daemon *d, struct err *err)
 		json_object_del(d->opt.objects, "weftd");
 		control_apply(d->control, d->opt.objects, false, applied, NULL);
 	}
+	make_socket_folder(d->opt.socket);
 	ret = server_listen(d->server, d->opt.socket, d->opt.group, err);
 	if (ret) {
+		close_devices(d);
 		fini_service(d);
 		return ret;
 	}

@@ -82,7 +82,7 @@ static int cpu_list(struct options *opt, const char *text, struct err *err)
 	char *copy = strdup(text), *save = NULL;
 	int ret = copy ? 0 : -ENOMEM;
 
-	opt->n_workers = 0;
+	opt->n_listed = 0;
 	for (char *part = copy ? strtok_r(copy, ",", &save) : NULL; part && !ret;
 	     part = strtok_r(NULL, ",", &save)) {
 		unsigned int first, last;
@@ -91,11 +91,11 @@ static int cpu_list(struct options *opt, const char *text, struct err *err)
 		if (n == 1)
 			last = first;
 		if (n < 1 || last < first || last >= CPU_SETSIZE ||
-		    opt->n_workers + last - first + 1 > WORKER_MAX)
+		    opt->n_listed + last - first + 1 > WORKER_MAX)
 			ret = err_set(err, EINVAL, "worker-cpus: '%s' is not a list of at most %d "
 				      "CPUs, as 1,3 or 2-5", text, WORKER_MAX);
 		for (unsigned int cpu = first; !ret && cpu <= last; cpu++)
-			opt->worker_cpus[opt->n_workers++] = (int)cpu;
+			opt->worker_cpus[opt->n_listed++] = (int)cpu;
 	}
 	free(copy);
 	return ret;
@@ -210,7 +210,7 @@ static int read_file(struct options *opt, struct err *err)
 }
 
 // One CPU for control, one for each worker. What was not said is chosen from the CPUs we may use.
-static int choose_cpus(struct options *opt, bool listed, struct err *err)
+static int choose_cpus(struct options *opt, struct err *err)
 {
 	int cpus[CPU_SETSIZE], n = 0;
 	cpu_set_t set;
@@ -222,8 +222,13 @@ static int choose_cpus(struct options *opt, bool listed, struct err *err)
 			cpus[n++] = cpu;
 	if (opt->control_cpu < 0)
 		opt->control_cpu = cpus[0];
-	if (listed)
+	if (opt->n_listed && opt->n_workers && opt->n_workers != opt->n_listed)
+		return err_set(err, EINVAL, "workers: %u, but worker-cpus lists %u", opt->n_workers,
+			       opt->n_listed);
+	if (opt->n_listed) {
+		opt->n_workers = opt->n_listed;
 		return 0;
+	}
 	if (!opt->n_workers)
 		opt->n_workers = n > 1 ? (unsigned int)n - 1 : 1;
 	if (opt->n_workers > WORKER_MAX)
@@ -262,15 +267,14 @@ int options_parse(struct options *opt, int argc, char **argv, struct err *err)
 	int ret;
 
 	*opt = (struct options){ .socket = WIRE_SOCKET, .state_dir = "/var/lib/weft",
-				 .control_cpu = -1, .flow_entries = 1u << 20, .mbufs = 32767,
-				 .worker_cpus = { [0] = -1 } };
+				 .control_cpu = -1, .flow_entries = 1u << 20, .mbufs = 32767 };
 	ret = parse_args(opt, argc, argv, true, err);
 	if (!ret && opt->config)
 		ret = read_file(opt, err);
 	if (!ret)
 		ret = parse_args(opt, argc, argv, false, err);
 	if (!ret)
-		ret = choose_cpus(opt, opt->n_workers && opt->worker_cpus[0] >= 0, err);
+		ret = choose_cpus(opt, err);
 	if (ret < 0)
 		options_free(opt);
 	return ret;

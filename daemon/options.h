@@ -16,6 +16,7 @@ struct options {
 	const char *group;     // that may use it, or NULL
 	const char *state_dir; // or NULL: nothing is kept
 	unsigned int n_workers;
+	unsigned int n_listed;       // CPUs that were named, 0: none
 	int worker_cpus[WORKER_MAX]; // [n_workers]
 	int control_cpu;
 	bool poll, no_huge, debug;

@@ -191,7 +191,9 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 			char *text, size_t size)
 {
 	struct program p = c->programs.programs[f->program % PROGRAM_MAX];
-	struct fdb_where where = fdb_word(fdb_words(vswitch_fdb(d->vswitch)), f->dest);
+	// A torn copy may hold any number.
+	struct fdb_where where =
+		fdb_word(fdb_words(vswitch_fdb(d->vswitch)), f->dest % FDB_SLOTS);
 	const char *to = numbering_name(&d->numbers.ports, where.port);
 	const char *rule = wishes_rule_name(&d->numbers, p.rule);
 
@@ -243,6 +245,11 @@ static json_t *flow_row(const struct daemon *d, unsigned int worker, int level, 
 	return row;
 }
 
+static bool is_named(const json_t *row, const char *name)
+{
+	return strcmp(json_string_value(json_object_get(row, "name")), name) == 0;
+}
+
 static json_t *flow_list(void *ctx, const char *name)
 {
 	const struct daemon *d = ctx;
@@ -257,8 +264,10 @@ static json_t *flow_list(void *ctx, const char *name)
 			     i++) {
 				json_t *row = flow_row(d, w, level, i);
 
-				if (row)
+				if (row && (!name || is_named(row, name)))
 					json_array_append_new(rows, row);
+				else
+					json_decref(row);
 			}
 	}
 	return rows;

@@ -14,7 +14,6 @@
 	X(BRIDGE_RESERVED, "BridgeReserved", "to 01:80:C2:00:00:0X: never forwarded (802.1Q)") \
 	X(INVALID_VLAN_FORMAT, "InvalidVlanFormat", "the VLAN tag is cut short or VID 4095")       \
 	X(UNAUTHORIZED_VLAN, "UnauthorizedVlan", "the port is not a member of the frame's VLAN")   \
-	X(FILTERED_VLAN, "FilteredVlan", "the destination port is not a member of that VLAN")      \
 	X(FILTERED_ISO_UNTAGGED, "FilteredIsoUntagged", "untagged on a trunk without native VLAN") \
 	X(SAME_PORT, "SamePort", "the destination is behind the port the frame came from")         \
 	X(NO_DESTINATION, "NoDestination", "unknown destination and nobody to flood it to")        \

@@ -53,7 +53,8 @@ static bool watch(struct idle *idle, const struct worker_plan *plan)
 		return false;
 	for (uint16_t i = 0; i < plan->n_queues; i++)
 		if (plan->queues[i].doorbell >= 0 &&
-		    epoll_ctl(idle->epoll_fd, EPOLL_CTL_ADD, plan->queues[i].doorbell, &ev))
+		    epoll_ctl(idle->epoll_fd, EPOLL_CTL_ADD, plan->queues[i].doorbell, &ev) &&
+		    errno != EEXIST) // queues may share one
 			return false;
 	idle->watched = plan->version;
 	return true;

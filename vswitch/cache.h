@@ -59,7 +59,7 @@ struct cache {
 	uint32_t tick;         // now, in units of 2^TICK_SHIFT TSC cycles
 	uint64_t now_tsc;
 	uint64_t swept_tsc;    // when the clock hands last moved
-	uint32_t n_scratch;    // entries of scratch[] used in this batch
+	uint32_t n_scratch;    // scratch[] is used round and round; a batch needs all of it at most
 	struct flow6 scratch[2 * PORT_BATCH]; // decisions for which there was no room
 	struct cache_stats stats;
 };

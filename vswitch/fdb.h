@@ -25,7 +25,7 @@ static_assert(sizeof(struct fdb_where) == 8);
 
 struct fdb;
 
-// What add and learn may say beside 0 and -ENOMEM.
+// How an address came into the FDB.
 enum fdb_state { FDB_STATIC, FDB_LEARNT };
 
 // One MAC, for dumps.

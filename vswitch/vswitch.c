@@ -100,6 +100,41 @@ void vswitch_destroy(struct vswitch *vs)
 
 // --- a change ----------------------------------------------------------------------------------
 
+static bool same_static(const struct static_mac *a, const struct static_mac *b)
+{
+	return a->fid == b->fid && mac_to_u64(a->mac) == mac_to_u64(b->mac);
+}
+
+static bool static_before(const struct static_mac *a, const struct static_mac *b)
+{
+	if (a->fid != b->fid)
+		return a->fid < b->fid;
+	return mac_to_u64(a->mac) < mac_to_u64(b->mac);
+}
+
+// Addresses and domains of `to` that `from` has not: they want slots of the FDB.
+static uint32_t new_addresses(const struct compiled *from, const struct compiled *to)
+{
+	const struct static_mac *o = from->fixed, *end = o + from->n_fixed;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < to->n_fixed; i++) {
+		while (o < end && static_before(o, &to->fixed[i]))
+			o++;
+		n += o == end || !same_static(o, &to->fixed[i]);
+	}
+	return n;
+}
+
+static uint32_t new_domains(const struct compiled *from, const struct compiled *to)
+{
+	uint32_t n = 0;
+
+	for (uint32_t fid = 1; fid < to->snap->n_domains; fid++)
+		n += to->ids[fid].used && !from->ids[fid].used;
+	return n;
+}
+
 int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_plan **plan,
 		    struct err *err)
 {
@@ -112,7 +147,8 @@ int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_
 		ret = err_set(err, ENOMEM, "no memory for a plan");
 	}
 	if (!ret) {
-		ret = fdb_reserve(vs->fdb, next->n_fixed, next->snap->n_domains);
+		ret = fdb_reserve(vs->fdb, new_addresses(vs->now, next),
+				  new_domains(vs->now, next));
 		if (ret) {
 			compiled_free(next, vs->now);
 			err_set(err, -ret, "the forwarding database has no room for %u MACs",
@@ -132,18 +168,6 @@ void vswitch_abort(struct vswitch_plan *plan)
 {
 	compiled_free(plan->next, plan->base);
 	free(plan);
-}
-
-static bool same_static(const struct static_mac *a, const struct static_mac *b)
-{
-	return a->fid == b->fid && mac_to_u64(a->mac) == mac_to_u64(b->mac);
-}
-
-static bool static_before(const struct static_mac *a, const struct static_mac *b)
-{
-	if (a->fid != b->fid)
-		return a->fid < b->fid;
-	return mac_to_u64(a->mac) < mac_to_u64(b->mac);
 }
 
 // Both lists are sorted: one walk finds what goes, what comes and what moves.
