@@ -44,8 +44,8 @@ echo "$before" | expect_ok weft apply -
 expect_eq "configuration applied again" "$(weft dump)" "$before"
 
 # Whoever sends garbage, half a line, or 100 MiB of one, or never reads, is on his own.
-in_ns a ping -n -i 0.02 10.77.0.2 >"$dir/ping" &
-ping=$!
+in_ns_background a ping -n -i 0.02 10.77.0.2 >"$dir/ping"
+ping=$background
 timeout 60 python3 - "$dir/weft.sock" <<'END' || fail "a bad client was not cut off alone"
 import socket, sys
 

@@ -16,12 +16,11 @@ more_than() { [ "$(counter "$2" "$3")" -gt "$1" ]; }
 # flood FROM ADDRESS: as many datagrams as go, until it is killed.
 flood()
 {
-	in_ns "$1" timeout 60 python3 -c "import socket
+	in_ns_background "$1" timeout 60 python3 -c "import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 while True:
     try: s.sendto(bytes(1000), ('$2', 9))
-    except OSError: pass" &
-	flooder=$!
+    except OSError: pass"
 }
 
 for _ in 1 2 3; do
@@ -29,8 +28,8 @@ for _ in 1 2 3; do
 	wait_for 10 more_than 100 b tx_packets || fail "nothing goes to b"
 	expect_ok weft delete port b
 	expect_ping a 10.77.0.3
-	kill $flooder
-	wait $flooder 2>/dev/null || :
+	kill $background
+	wait $background 2>/dev/null || :
 	ip netns del "$(ns b)"
 	peer b 10.77.0.2/24 mac=$mac_b
 	expect_ping a 10.77.0.2
@@ -40,8 +39,8 @@ done
 flood a 10.77.0.2
 wait_for 10 more_than 1000 a rx_packets || fail "nothing comes from a"
 expect_ok weft delete port a
-kill $flooder
-wait $flooder 2>/dev/null || :
+kill $background
+wait $background 2>/dev/null || :
 conservation
 
 # The interface goes.

@@ -112,6 +112,17 @@ in_ns()
 	ip netns exec "$namespace" "$@"
 }
 
+# in_ns_background NAME COMMAND...: the same beside us; $background is the command itself to kill.
+in_ns_background()
+{
+	local namespace
+	namespace=$(ns "$1")
+	shift
+	ip netns exec "$namespace" "$@" &
+	# shellcheck disable=SC2034 # for the caller
+	background=$!
+}
+
 # IPv6 comes with an IPv6 address only (address_add): else a namespace sends what nobody asked for.
 ns_add()
 {

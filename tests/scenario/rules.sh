@@ -61,7 +61,7 @@ expect_ok weft delete rule big
 
 # A flow under way, stopped and let go.
 packets=$(counter b tx_packets)
-in_ns a ping -n -i 0.02 10.77.0.2 >"$dir/ping" &
+in_ns_background a ping -n -i 0.02 10.77.0.2 >"$dir/ping"
 more() { [ "$(counter b tx_packets)" -gt $((packets + 5)) ]; }
 wait_for 5 more || fail "ping does not run"
 expect_ok weft add rule stop port=a action=deny protocol=icmp
@@ -72,7 +72,7 @@ wait_for 5 more_drops || fail "the rule drops nothing"
 expect_counter b tx_packets "$packets"
 expect_ok weft set rule stop action=allow
 wait_for 5 more || fail "the flow does not go on"
-kill $!
+kill "$background"
 
 # A port whose policy is not complete passes nothing, in either direction.
 expect_ok weft set port b blocked=true
