@@ -2,61 +2,20 @@
 #include "daemon/devices.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <rte_log.h>
 
 #include "base/log.h"
+#include "daemon/device.h"
 #include "daemon/host_address.h"
-#include "daemon/plans.h"
 
 #define RETRY_NS 2000000000ull // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4  // … so often at most
-#define DROPS_TOTAL (DROP_N_DIRS * DROP_N_REASONS)
-
-enum state {
-	ABSENT,  // no device, nothing under way
-	OPENING, // on the helper
-	OPEN,
-	LEAVING, // workers give its queues back, then the helper closes it
-	FAILED,  // could not be opened; tried again
-};
-
-// One port's device, for as long as the port lives and until its device is closed.
-struct device {
-	struct devices *all;
-	enum state state;
-	const struct object *want; // the port as configured, a reference; NULL: it is gone
-	const struct object *made; // the port that the device was opened for, a reference
-	struct port_dev *opened;   // by the helper, on its way here
-	bool heir;                 // another port took its number over while it was LEAVING
-	struct err err;            // why it is FAILED
-	unsigned int n_failures;   // in a row, of this device
-	unsigned int retry_in;     // ticks of the retry timer until the next try
-	struct plan_port plan;
-};
-
-struct devices {
-	struct devices_cfg cfg;
-	struct device *ports[PORT_SLOTS];
-	struct port_counters gone; // sums of ports that are no more
-	struct {
-		const struct model *model;
-		const struct numbers *numbers;
-		struct device *fresh[PORT_SLOTS]; // for ports that have none yet
-	} next;                                   // between prepare and publish
-	struct host_address *host;                // helper, once devices open
-	int retry_timer;
-	unsigned int n_busy; // devices in OPENING or LEAVING
-};
+#define MAX_JOBS (HELPER_MAX_JOBS / 2) // on the helper at a time: the store needs it too
 
 static void step(struct device *p);
-
-static const struct port_obj *port_of(const struct object *obj)
-{
-	return container_of(obj, struct port_obj, head);
-}
+static void job_done(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
 
@@ -81,23 +40,7 @@ static void publish_plans(struct devices *d)
 		log_error("no memory for the workers' plans");
 }
 
-// --- counters ----------------------------------------------------------------------------------
-
-static void add_counters(struct port_counters *sum, const struct port_counters *c)
-{
-	const uint64_t *from = (const uint64_t *)c;
-	uint64_t *to = (uint64_t *)sum;
-
-	for (size_t i = 0;
-	     i < offsetof(struct port_counters, drops) / sizeof(uint64_t) + DROPS_TOTAL; i++)
-		to[i] += counter_get(&from[i]);
-}
-
-static void sum_workers(const struct device *p, struct port_counters *sum)
-{
-	for (unsigned int w = 0; w < p->all->cfg.n_workers; w++)
-		add_counters(sum, &p->plan.counters[w]);
-}
+// --- one device --------------------------------------------------------------------------------
 
 static struct device *device_create(struct devices *d, uint16_t port)
 {
@@ -152,6 +95,19 @@ static void tell(struct device *p, const char *what)
 	if (d->cfg.event && obj)
 		d->cfg.event(d->cfg.arg, obj->name, what,
 			     json_pack("{s:s}", "reason", p->state == FAILED ? p->err.text : ""));
+}
+
+// Gives the helper a job, if it has room; job_done gives it those that had to wait.
+static bool submit(struct device *p, int (*work)(void *arg), void (*done)(void *arg, int result))
+{
+	struct devices *d = p->all;
+
+	if (d->n_jobs == MAX_JOBS || helper_submit(d->cfg.helper, work, done, p)) {
+		d->waiting = true;
+		return false;
+	}
+	d->n_jobs++;
+	return true;
 }
 
 // helper
@@ -258,6 +214,7 @@ static void open_done(void *arg, int result)
 			hasten_uplinks(d);
 	}
 	step(p);
+	job_done(d);
 }
 
 // helper
@@ -274,16 +231,18 @@ static int close_work(void *arg)
 static void close_done(void *arg, int result)
 {
 	struct device *p = arg;
+	struct devices *d = p->all; // step may free p
 
-	p->all->n_busy--;
+	d->n_busy--;
 	p->opened = NULL;
 	p->state = ABSENT;
 	if (p->heir) { // its counters begin at zero
-		sum_workers(p, &p->all->gone);
-		memset(p->plan.counters, 0, p->all->cfg.n_workers * sizeof(*p->plan.counters));
+		device_sum(p, &d->gone);
+		memset(p->plan.counters, 0, d->cfg.n_workers * sizeof(*p->plan.counters));
 		p->heir = false;
 	}
 	step(p);
+	job_done(d);
 }
 
 // After the grace period no worker has its queues: what it still held was dropped as Shutdown.
@@ -291,8 +250,8 @@ static void left(void *arg)
 {
 	struct device *p = arg;
 
-	while (helper_submit(p->all->cfg.helper, close_work, close_done, p))
-		log_error("the helper's queue is full; waiting to close port %s", p->made->name);
+	if (!submit(p, close_work, close_done))
+		p->state = LEFT;
 }
 
 static void begin_open(struct device *p)
@@ -301,11 +260,30 @@ static void begin_open(struct device *p)
 	p->made = object_get(p->want);
 	p->state = OPENING;
 	p->all->n_busy++;
-	if (helper_submit(p->all->cfg.helper, open_work, open_done, p)) {
+	if (!submit(p, open_work, open_done)) {
 		p->all->n_busy--;
-		err_set(&p->err, EAGAIN, "too many devices are being opened; trying again");
-		open_failed(p);
+		p->state = ABSENT;
 	}
+}
+
+// The helper has done something for us: there is room for one that waits.
+static void job_done(struct devices *d)
+{
+	d->n_jobs--;
+	for (unsigned int i = 0; d->waiting && i < PORT_MAX; i++) {
+		struct device *p = d->ports[i];
+
+		if (p && p->state == LEFT) {
+			p->state = LEAVING;
+			left(p);
+			return;
+		}
+		if (p && p->state == ABSENT && p->want) {
+			begin_open(p);
+			return;
+		}
+	}
+	d->waiting = false;
 }
 
 static void begin_close(struct device *p)
@@ -326,6 +304,7 @@ static void step(struct device *p)
 	switch (p->state) {
 	case OPENING:
 	case LEAVING:
+	case LEFT:
 		return;
 	case OPEN:
 		if (!p->want || !same_device(port_of(p->want), port_of(p->made)))
@@ -341,7 +320,7 @@ static void step(struct device *p)
 			begin_open(p);
 			return;
 		}
-		sum_workers(p, &d->gone);
+		device_sum(p, &d->gone);
 		d->ports[p->plan.port] = NULL;
 		device_free(p);
 	}
@@ -426,98 +405,6 @@ void devices_publish(struct devices *d)
 		for (unsigned int i = 0; i < PORT_MAX; i++)
 			if (d->ports[i] && is_uplink(d->ports[i]) == (bool)uplinks)
 				step(d->ports[i]);
-}
-
-// --- showing -----------------------------------------------------------------------------------
-
-static const struct device *find(const struct devices *d, const char *name)
-{
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->want &&
-		    strcmp(d->ports[i]->want->name, name) == 0)
-			return d->ports[i];
-	return NULL;
-}
-
-static void link_text(const struct device *p, char *text, size_t size)
-{
-	struct port_link link = { 0 };
-
-	switch (p->state) {
-	case OPEN:
-		p->opened->ops->link(p->opened, &link);
-		if (!link.up)
-			snprintf(text, size, "down: %s", link.reason);
-		else if (link.speed_mbps)
-			snprintf(text, size, "up %u Mb/s", link.speed_mbps);
-		else
-			snprintf(text, size, "up");
-		return;
-	case FAILED:
-		snprintf(text, size, "down: %s", p->err.text);
-		return;
-	case OPENING:
-	case ABSENT:
-		snprintf(text, size, "opening");
-		return;
-	case LEAVING:
-		snprintf(text, size, "closing");
-	}
-}
-
-void devices_status(const struct devices *d, const char *port, json_t *out)
-{
-	const struct device *p = find(d, port);
-	char text[640];
-	size_t used = 0;
-
-	if (!p)
-		return;
-	link_text(p, text, sizeof(text));
-	json_object_set_new(out, "link", json_string(text));
-	if (p->state != OPEN)
-		return;
-	json_object_set_new(out, "device", json_string(p->opened->what));
-	for (uint16_t q = 0; q < p->opened->n_queues && used < sizeof(text) - 8; q++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%u", q ? "," : "",
-					 p->plan.owner[q]);
-	json_object_set_new(out, "workers", json_string(text));
-}
-
-bool devices_counters(const struct devices *d, const char *port, struct port_counters *sum,
-		      struct port_dev_stats *stats)
-{
-	const struct device *p = find(d, port);
-
-	*sum = (struct port_counters){ 0 };
-	*stats = (struct port_dev_stats){ 0 };
-	if (!p)
-		return false;
-	sum_workers(p, sum);
-	if (p->state == OPEN && p->opened->ops->stats)
-		p->opened->ops->stats(p->opened, stats);
-	return true;
-}
-
-void devices_conservation(const struct devices *d, struct conservation *c)
-{
-	struct port_counters sum = d->gone;
-
-	*c = (struct conservation){ 0 };
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i])
-			sum_workers(d->ports[i], &sum);
-	for (unsigned int w = 0; w < d->cfg.n_workers; w++) {
-		add_counters(&sum, worker_spare(d->cfg.workers[w]));
-		c->held += worker_held(d->cfg.workers[w]);
-	}
-	c->received = sum.rx_packets;
-	c->created = sum.created;
-	c->sent = sum.tx_packets;
-	c->consumed = sum.consumed;
-	for (int dir = 0; dir < DROP_N_DIRS; dir++)
-		for (int r = 0; r < DROP_N_REASONS; r++)
-			c->dropped += sum.drops[dir][r];
 }
 
 // --- life --------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ static void loop(struct worker *w)
 		uint64_t start = rte_rdtsc();
 		unsigned int work = 0;
 
-		// Before the plan is read, not after its last use: it must live until we are offline.
+		// Before the plan is read, not after its last use: it lives until we are offline.
 		rcu_quiescent(cfg->rcu, cfg->id);
 		w->out.log.budget = DROP_LOG_PER_LOOP;
 		w->out.plan = rcu_get(&w->next_plan);
