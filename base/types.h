@@ -33,6 +33,14 @@ static inline be16 cpu_to_be16(uint16_t v) { return (FORCE be16)__builtin_bswap1
 static inline be32 cpu_to_be32(uint32_t v) { return (FORCE be32)__builtin_bswap32(v); }
 static inline be64 cpu_to_be64(uint64_t v) { return (FORCE be64)__builtin_bswap64(v); }
 
+// The host is little endian (x86-64): these change the type only.
+static inline uint16_t le16_to_cpu(le16 v) { return (FORCE uint16_t)v; }
+static inline uint32_t le32_to_cpu(le32 v) { return (FORCE uint32_t)v; }
+static inline uint64_t le64_to_cpu(le64 v) { return (FORCE uint64_t)v; }
+static inline le16 cpu_to_le16(uint16_t v) { return (FORCE le16)v; }
+static inline le32 cpu_to_le32(uint32_t v) { return (FORCE le32)v; }
+static inline le64 cpu_to_le64(uint64_t v) { return (FORCE le64)v; }
+
 // A big-endian constant that may stand in a case label or an initialiser.
 #define BE16(v) ((FORCE be16)(uint16_t)((((v) & 0xff) << 8) | (((v) >> 8) & 0xff)))
 

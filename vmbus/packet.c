@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmbus/packet.h"
+
+#include <errno.h>
+
+#include "vmbus/ring.h"
+
+int vmbus_packet_parse(const struct vmbus_packet_header *header, uint32_t pos, uint32_t avail,
+		       uint32_t size, struct vmbus_packet *packet)
+{
+	uint32_t payload = le16_to_cpu(header->payload8) * 8u;
+	uint32_t length = le16_to_cpu(header->length8) * 8u;
+	uint16_t type = le16_to_cpu(header->type), flags = le16_to_cpu(header->flags);
+
+	if (payload < sizeof(*header) || length < payload ||
+	    length + VMBUS_PACKET_TRAILER_BYTES > avail || flags & ~VMBUS_PACKET_WANTS_COMPLETION)
+		return -EBADMSG;
+	if (type != VMBUS_PACKET_INBAND && type != VMBUS_PACKET_COMPLETION &&
+	    type != VMBUS_PACKET_GPA_DIRECT && type != VMBUS_PACKET_XFER_PAGES)
+		return -EBADMSG;
+	*packet = (struct vmbus_packet){
+		.type = type,
+		.wants_completion = flags & VMBUS_PACKET_WANTS_COMPLETION,
+		.transaction = le64_to_cpu(header->transaction),
+		.pos = pos,
+		.bytes = length + VMBUS_PACKET_TRAILER_BYTES,
+		.extra_pos = (pos + (uint32_t)sizeof(*header)) % size,
+		.extra_bytes = payload - (uint32_t)sizeof(*header),
+		.payload_pos = (pos + payload) % size,
+		.payload_bytes = length - payload,
+	};
+	return 0;
+}
+
+// Reads the part between packet header and payload from front to back, each byte once.
+struct cursor {
+	struct vmbus_ring *ring;
+	uint32_t pos, left;
+};
+
+static struct cursor cursor_at_extra(struct vmbus_ring *ring, const struct vmbus_packet *packet)
+{
+	return (struct cursor){ ring, packet->extra_pos, packet->extra_bytes };
+}
+
+// Copies the next bytes out. False: there are not so many.
+static bool take(struct cursor *c, void *to, uint32_t bytes)
+{
+	if (bytes > c->left)
+		return false;
+	vmbus_ring_load(c->ring, c->pos, to, bytes);
+	c->pos += bytes;
+	if (c->pos >= c->ring->size)
+		c->pos -= c->ring->size;
+	c->left -= bytes;
+	return true;
+}
+
+// Adds guest memory to the list, to its last piece where that goes on. Callers keep the number of
+// pages, and so of pieces, below the array's.
+static void add_piece(struct vmbus_pieces *out, uint64_t gpa, uint32_t bytes)
+{
+	struct vmbus_piece *last = out->n ? &out->pieces[out->n - 1] : NULL;
+
+	out->bytes += bytes;
+	if (last && last->gpa + last->bytes == gpa)
+		last->bytes += bytes;
+	else
+		out->pieces[out->n++] = (struct vmbus_piece){ gpa, bytes };
+}
+
+// One range with its page numbers. *n_pages: pages of the packet so far.
+static int take_range(struct cursor *c, uint32_t *n_pages, struct vmbus_pieces *out)
+{
+	struct vmbus_gpa_range range;
+	uint32_t offset, left;
+	uint64_t n;
+
+	if (!take(c, &range, sizeof(range)))
+		return -EINVAL;
+	offset = le32_to_cpu(range.byte_offset);
+	left = le32_to_cpu(range.byte_count);
+	if (!left || offset >= VMBUS_PAGE_BYTES)
+		return -EINVAL;
+	// 64 bits: the guest's count may be 2^32 - 1.
+	n = ((uint64_t)offset + left + VMBUS_PAGE_BYTES - 1) / VMBUS_PAGE_BYTES;
+	if (n * sizeof(le64) > c->left)
+		return -EINVAL;
+	if (n > VMBUS_MAX_PAGES - *n_pages)
+		return -E2BIG;
+	*n_pages += (uint32_t)n;
+	for (; n > 0; n--, offset = 0) {
+		uint32_t bytes = VMBUS_PAGE_BYTES - offset;
+		le64 page;
+
+		bytes = left < bytes ? left : bytes;
+		if (!take(c, &page, sizeof(page)) || le64_to_cpu(page) >> 40)
+			return -EINVAL; // beyond 2^52
+		add_piece(out, le64_to_cpu(page) * VMBUS_PAGE_BYTES + offset, bytes);
+		left -= bytes;
+	}
+	return 0;
+}
+
+int vmbus_packet_pieces(struct vmbus_ring *ring, const struct vmbus_packet *packet,
+			struct vmbus_pieces *out)
+{
+	struct cursor c = cursor_at_extra(ring, packet);
+	struct vmbus_gpa_direct head;
+	uint32_t n_ranges, n_pages = 0;
+
+	out->n = out->bytes = 0;
+	if (packet->type != VMBUS_PACKET_GPA_DIRECT || !take(&c, &head, sizeof(head)) ||
+	    !head.n_ranges)
+		return -EINVAL;
+	// Each turn takes a page at least, or ends: 128 turns at most, whatever the guest counts.
+	for (n_ranges = le32_to_cpu(head.n_ranges); n_ranges > 0; n_ranges--) {
+		int ret = take_range(&c, &n_pages, out);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+int vmbus_packet_sections(struct vmbus_ring *ring, const struct vmbus_packet *packet,
+			  uint32_t set_bytes, struct vmbus_sections *out)
+{
+	struct cursor c = cursor_at_extra(ring, packet);
+	struct vmbus_xfer_pages head;
+	uint32_t n_ranges;
+
+	if (packet->type != VMBUS_PACKET_XFER_PAGES || !take(&c, &head, sizeof(head)))
+		return -EINVAL;
+	n_ranges = le32_to_cpu(head.n_ranges);
+	if (!n_ranges || n_ranges > c.left / sizeof(struct vmbus_xfer_range))
+		return -EINVAL;
+	if (n_ranges > VMBUS_MAX_XFER_RANGES)
+		return -E2BIG;
+	out->page_set = le16_to_cpu(head.page_set);
+	for (out->n = 0; out->n < n_ranges; out->n++) {
+		struct vmbus_section *section = &out->sections[out->n];
+		struct vmbus_xfer_range range;
+
+		if (!take(&c, &range, sizeof(range)))
+			return -EINVAL;
+		section->offset = le32_to_cpu(range.byte_offset);
+		section->bytes = le32_to_cpu(range.byte_count);
+		if (!section->bytes || section->offset > set_bytes ||
+		    section->bytes > set_bytes - section->offset)
+			return -EINVAL;
+	}
+	return 0;
+}

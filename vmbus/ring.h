@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rings of a channel: one end reads packets, the other writes them.
+//
+// The memory belongs to a guest, which may change any byte of it at any time. So every shared word
+// is loaded once and checked, every header is copied and the copy used, and what cannot be trusted
+// ends as -EBADMSG: the ring is corrupt, its channel must stop. Nothing here allocates, blocks or
+// rings a doorbell: who publishes is told whether the other end must be signalled.
+//
+// Both ends work in batches: packets are read or written at private positions, and a commit moves
+// the shared index once. Positions are public, since a journal records them (docs/vmbus-user.md,
+// section 8). One thread an end at a time: the channel's worker.
+// Facts of the format: Linux's ring_buffer.c, OpenVMM's vmbus_ring.
+#pragma once
+
+#include "vmbus/packet.h"
+#include "vmbus/run.h"
+
+// One ring in memory. Its data are bytes first_byte … first_byte + size - 1 of a GPADL, which need
+// not be contiguous here; its header is the page before.
+struct vmbus_ring {
+	struct vmbus_ring_header *header; // shared
+	struct vmbus_runs gpadl;
+	uint32_t first_byte;
+	uint32_t size; // bytes of data, a multiple of 4096
+	uint32_t last; // index of the run looked at last
+};
+
+// Finds the ring that takes n_pages pages (header included) from page `page` of a GPADL on.
+// Returns 0, or -EINVAL if it has fewer than 2 pages, does not fit, or a run begins or ends inside
+// a page. The GPADL's runs must outlive the ring. Any thread.
+int vmbus_ring_init(struct vmbus_ring *ring, const struct vmbus_runs *gpadl, uint32_t page,
+		    uint32_t n_pages);
+
+// Bytes pos … pos + bytes - 1 of the data into to[bytes], and back; pos < size, bytes ≤ size,
+// wrapping at the end. The reader's content may be anything, and another at each look.
+void vmbus_ring_load(struct vmbus_ring *ring, uint32_t pos, void *to, uint32_t bytes);
+void vmbus_ring_store(struct vmbus_ring *ring, uint32_t pos, const void *from, uint32_t bytes);
+
+// Where byte pos (< size) is, and in *contiguous how many bytes (≥ 1) lie there together: up to
+// the end of the data, at most. For payload that is copied in place, once.
+uint8_t *vmbus_ring_at(struct vmbus_ring *ring, uint32_t pos, uint32_t *contiguous);
+
+// --- reading -----------------------------------------------------------------------------------
+
+struct vmbus_reader {
+	struct vmbus_ring ring;
+	uint32_t published; // read index as the other end sees it (a journal's in_from)
+	uint32_t next;      // first byte not read yet (in_to)
+	uint32_t end;       // write index as last loaded
+};
+
+// Begins at the read index that stands in memory, with interrupts of this end masked. Returns 0 or
+// -EBADMSG. `ring` is copied. worker, or control before the channel has one.
+int vmbus_reader_init(struct vmbus_reader *reader, const struct vmbus_ring *ring);
+
+// The next packet: its header, checked, and where its parts lie. Returns 1, 0 if there is none, or
+// -EBADMSG. Valid until the commit after which the other end may overwrite it. worker.
+int vmbus_reader_next(struct vmbus_reader *reader, struct vmbus_packet *packet);
+
+// Gives the last packet back: it will be read again. Only once after each read. worker.
+void vmbus_reader_back(struct vmbus_reader *reader, const struct vmbus_packet *packet);
+
+// Lets the other end have the space of all packets read. True: it waits for that much space and
+// must be signalled. worker.
+bool vmbus_reader_commit(struct vmbus_reader *reader);
+
+// Before sleeping: asks for a signal with the next packet. False: there is something to read (or
+// the ring is corrupt, as the next read will say), signals are masked again: go on. worker.
+bool vmbus_reader_arm(struct vmbus_reader *reader);
+
+// After sleeping: no more signals. worker.
+void vmbus_reader_disarm(struct vmbus_reader *reader);
+
+// --- writing -----------------------------------------------------------------------------------
+
+struct vmbus_writer {
+	struct vmbus_ring ring;
+	uint32_t published; // write index as the other end sees it (a journal's out_from)
+	uint32_t next;      // where the next packet goes (out_to)
+	uint32_t read;      // read index as last loaded
+};
+
+// A packet to be written. `extra` is what stands between packet header and payload.
+struct vmbus_packet_out {
+	uint16_t type; // enum vmbus_packet_type
+	bool wants_completion;
+	uint64_t transaction;
+	const void *extra, *payload;
+	uint32_t extra_bytes; // a multiple of 8
+	uint32_t payload_bytes;
+};
+
+// Begins at the write index that stands in memory, and sets the feature bit. Returns 0 or
+// -EBADMSG. `ring` is copied. worker, or control before the channel has one.
+int vmbus_writer_init(struct vmbus_writer *writer, const struct vmbus_ring *ring);
+
+// Bytes that packets may still take, 0 … size - 8, or -EBADMSG. A packet takes what
+// vmbus_packet_bytes says. worker.
+int64_t vmbus_writer_room(struct vmbus_writer *writer);
+
+// Writes one packet behind the published index. Returns 0, -ENOSPC (no room now), -EMSGSIZE (too
+// long for this ring at any time) or -EBADMSG. worker.
+int vmbus_writer_put(struct vmbus_writer *writer, const struct vmbus_packet_out *packet);
+
+// Forgets the packets written since the last commit. worker.
+void vmbus_writer_abort(struct vmbus_writer *writer);
+
+// Lets the other end see all packets written. True: it sleeps and must be signalled. Whoever
+// commits several times before signalling signals if any of them said so. worker.
+bool vmbus_writer_commit(struct vmbus_writer *writer);
+
+// Before sleeping for want of room: asks for a signal when `bytes` (1 … size - 8) are free. False:
+// they are by now (or the ring is corrupt), and nothing was asked for. worker.
+bool vmbus_writer_arm(struct vmbus_writer *writer, uint32_t bytes);
+
+// Waits for room no longer. worker.
+void vmbus_writer_disarm(struct vmbus_writer *writer);
