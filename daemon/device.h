@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// What devices.c and devices_show.c share: one port's device, and all of them. control.
+// What devices.c and devices_show.c share: one device a port, and all of them. control, but where a
+// member says "helper".
 #pragma once
 
 #include "daemon/devices.h"
+#include "daemon/host_address.h"
 #include "daemon/plans.h"
 
-enum state {
-	ABSENT,  // no device, nothing under way; wanted: the helper had no room for it yet
+enum device_state {
+	ABSENT,  // no device, nothing under way
 	OPENING, // on the helper
 	OPEN,
-	LEAVING, // workers give its queues back, then the helper closes it
-	LEFT,    // they gave them back; the helper had no room for closing it yet
+	LEAVING, // workers give its queues back
+	LEFT,    // no worker has them any more
+	CLOSING, // on the helper
 	FAILED,  // could not be opened; tried again
 };
 
 // One port's device, for as long as the port lives and until its device is closed.
 struct device {
 	struct devices *all;
-	enum state state;
+	enum device_state state;
 	const struct object *want; // the port as configured, a reference; NULL: it is gone
 	const struct object *made; // the port that the device was opened for, a reference
 	struct port_dev *opened;   // by the helper, on its way here
-	bool heir;                 // another port took its number over while it was LEAVING
+	bool heir;                 // another port took its number over before it was closed
+	bool in_grace;             // LEAVING, and the plans without it are published
 	struct err err;            // why it is FAILED
 	unsigned int n_failures;   // in a row, of this device
 	unsigned int retry_in;     // ticks of the retry timer until the next try
@@ -39,9 +43,8 @@ struct devices {
 	} next;                                   // between prepare and publish
 	struct host_address *host;                // helper, once devices open
 	int retry_timer;
-	unsigned int n_busy; // devices in OPENING, LEAVING or LEFT
+	int plans_timer;     // one shot: the workers' plans are out of date; -1: they are not
 	unsigned int n_jobs; // on the helper
-	bool waiting;        // for room there: some device in LEFT, or ABSENT and wanted
 };
 
 static inline const struct port_obj *port_of(const struct object *obj)
@@ -49,5 +52,5 @@ static inline const struct port_obj *port_of(const struct object *obj)
 	return container_of(obj, struct port_obj, head);
 }
 
-// Adds what all workers counted at the port to *sum.
+// Adds what all workers counted for p to *sum.
 void device_sum(const struct device *p, struct port_counters *sum);

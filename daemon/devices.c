@@ -2,20 +2,21 @@
 #include "daemon/devices.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <rte_log.h>
 
 #include "base/log.h"
 #include "daemon/device.h"
-#include "daemon/host_address.h"
 
-#define RETRY_NS 2000000000ull // what failed is tried again after this, doubled each time …
-#define RETRY_MAX_DOUBLINGS 4  // … so often at most
-#define MAX_JOBS (HELPER_MAX_JOBS / 2) // on the helper at a time: the store needs it too
+#define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
+#define RETRY_MAX_DOUBLINGS 4      // … so often at most
+#define PLANS_RETRY_NS 10000000ull // plans for which there was no memory
+#define MAX_JOBS 64                // on the helper at a time; others wait here
 
 static void step(struct device *p);
-static void job_done(struct devices *d);
+static void step_all(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
 
@@ -29,18 +30,47 @@ static unsigned int list_open(struct devices *d, struct plan_port **list)
 	return n;
 }
 
-static void publish_plans(struct devices *d)
+// After the grace period no worker has its queues: what it still held was dropped as Shutdown.
+static void left(void *arg)
 {
+	struct device *p = arg;
+
+	p->state = LEFT;
+	p->in_grace = false;
+	step(p);
+}
+
+// One set of plans, and one grace period, for all that changed since the loop last came by.
+static void publish_plans(void *arg)
+{
+	struct devices *d = arg;
 	struct plan_port *list[PORT_SLOTS];
 	unsigned int n = list_open(d, list);
 
-	// Memory for a plan is a few hundred KiB; without it the old plans stay in force, and the
-	// timer comes round again.
-	if (plan_publish(d->cfg.workers, d->cfg.n_workers, list, n))
-		log_error("no memory for the workers' plans");
+	loop_timer_del(d->cfg.loop, d->plans_timer);
+	d->plans_timer = -1;
+	if (plan_publish(d->cfg.workers, d->cfg.n_workers, list, n)) {
+		log_error("no memory for the workers' plans; trying again");
+		d->plans_timer = loop_timer_add(d->cfg.loop, PLANS_RETRY_NS, 0, publish_plans, d);
+		return;
+	}
+	for (unsigned int i = 0; i < PORT_MAX; i++) {
+		struct device *p = d->ports[i];
+
+		if (p && p->state == LEAVING && !p->in_grace) {
+			p->in_grace = true;
+			rcu_retire(d->cfg.rcu, left, p);
+		}
+	}
 }
 
-// --- one device --------------------------------------------------------------------------------
+static void plans_changed(struct devices *d)
+{
+	if (d->plans_timer < 0)
+		d->plans_timer = loop_timer_add(d->cfg.loop, 0, 0, publish_plans, d);
+}
+
+// --- one device ------------------------------------------------------------------------------
 
 static struct device *device_create(struct devices *d, uint16_t port)
 {
@@ -95,19 +125,6 @@ static void tell(struct device *p, const char *what)
 	if (d->cfg.event && obj)
 		d->cfg.event(d->cfg.arg, obj->name, what,
 			     json_pack("{s:s}", "reason", p->state == FAILED ? p->err.text : ""));
-}
-
-// Gives the helper a job, if it has room; job_done gives it those that had to wait.
-static bool submit(struct device *p, int (*work)(void *arg), void (*done)(void *arg, int result))
-{
-	struct devices *d = p->all;
-
-	if (d->n_jobs == MAX_JOBS || helper_submit(d->cfg.helper, work, done, p)) {
-		d->waiting = true;
-		return false;
-	}
-	d->n_jobs++;
-	return true;
 }
 
 // helper
@@ -194,7 +211,7 @@ static void open_done(void *arg, int result)
 	struct plan_port *list[PORT_SLOTS];
 	unsigned int n;
 
-	d->n_busy--;
+	d->n_jobs--;
 	if (result) {
 		open_failed(p);
 	} else {
@@ -205,7 +222,7 @@ static void open_done(void *arg, int result)
 		p->state = OPEN;
 		log_info("port %s is up: %s, %u queue%s", p->made->name, p->opened->what,
 			 p->opened->n_queues, p->opened->n_queues == 1 ? "" : "s");
-		publish_plans(d);
+		plans_changed(d);
 		tell(p, "up");
 		// Its device lives until a later job of the helper closes it.
 		if (port_of(p->made)->role != ROLE_GUEST)
@@ -213,8 +230,7 @@ static void open_done(void *arg, int result)
 		if (port_of(p->made)->role == ROLE_INTERNAL)
 			hasten_uplinks(d);
 	}
-	step(p);
-	job_done(d);
+	step_all(d);
 }
 
 // helper
@@ -231,72 +247,49 @@ static int close_work(void *arg)
 static void close_done(void *arg, int result)
 {
 	struct device *p = arg;
-	struct devices *d = p->all; // step may free p
 
-	d->n_busy--;
+	p->all->n_jobs--;
 	p->opened = NULL;
 	p->state = ABSENT;
 	if (p->heir) { // its counters begin at zero
-		device_sum(p, &d->gone);
-		memset(p->plan.counters, 0, d->cfg.n_workers * sizeof(*p->plan.counters));
+		device_sum(p, &p->all->gone);
+		memset(p->plan.counters, 0, p->all->cfg.n_workers * sizeof(*p->plan.counters));
 		p->heir = false;
 	}
-	step(p);
-	job_done(d);
+	step_all(p->all);
 }
 
-// After the grace period no worker has its queues: what it still held was dropped as Shutdown.
-static void left(void *arg)
+// Puts a job on the helper, unless it has enough: step_all comes round when one is done.
+static bool submit(struct device *p, enum device_state under_way, int (*work)(void *arg),
+		   void (*done)(void *arg, int result))
 {
-	struct device *p = arg;
-
-	if (!submit(p, close_work, close_done))
-		p->state = LEFT;
+	if (p->all->n_jobs >= MAX_JOBS || helper_submit(p->all->cfg.helper, work, done, p))
+		return false;
+	p->all->n_jobs++;
+	p->state = under_way;
+	return true;
 }
 
 static void begin_open(struct device *p)
 {
-	object_put(p->made);
+	const struct object *before = p->made;
+
 	p->made = object_get(p->want);
-	p->state = OPENING;
-	p->all->n_busy++;
-	if (!submit(p, open_work, open_done)) {
-		p->all->n_busy--;
-		p->state = ABSENT;
-	}
+	if (!submit(p, OPENING, open_work, open_done))
+		p->state = ABSENT; // waits for its turn
+	object_put(before);
 }
 
-// The helper has done something for us: there is room for one that waits.
-static void job_done(struct devices *d)
-{
-	d->n_jobs--;
-	for (unsigned int i = 0; d->waiting && i < PORT_MAX; i++) {
-		struct device *p = d->ports[i];
-
-		if (p && p->state == LEFT) {
-			p->state = LEAVING;
-			left(p);
-			return;
-		}
-		if (p && p->state == ABSENT && p->want) {
-			begin_open(p);
-			return;
-		}
-	}
-	d->waiting = false;
-}
-
-static void begin_close(struct device *p)
+static void begin_leave(struct device *p)
 {
 	p->state = LEAVING;
-	p->all->n_busy++;
 	tell(p, "down");
-	publish_plans(p->all);
 	p->plan.dev = NULL;
-	rcu_retire(p->all->cfg.rcu, left, p);
+	plans_changed(p->all);
 }
 
-// Takes the device one step from what it is to what the port wants. Ends where it must wait.
+// Takes the device one step from what it is to what the port wants. Ends where it must wait; frees
+// it when nobody wants it.
 static void step(struct device *p)
 {
 	struct devices *d = p->all;
@@ -304,11 +297,14 @@ static void step(struct device *p)
 	switch (p->state) {
 	case OPENING:
 	case LEAVING:
-	case LEFT:
+	case CLOSING:
 		return;
 	case OPEN:
 		if (!p->want || !same_device(port_of(p->want), port_of(p->made)))
-			begin_close(p);
+			begin_leave(p);
+		return;
+	case LEFT:
+		submit(p, CLOSING, close_work, close_done);
 		return;
 	case FAILED:
 		if (p->want && p->retry_in && same_device(port_of(p->want), port_of(p->made)))
@@ -326,20 +322,30 @@ static void step(struct device *p)
 	}
 }
 
-static void retry(void *arg)
-{
-	struct devices *d = arg;
-
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->state == FAILED && --d->ports[i]->retry_in == 0)
-			step(d->ports[i]);
-}
-
 static bool is_uplink(const struct device *p)
 {
 	const struct object *obj = p->want ? p->want : p->made;
 
 	return obj && port_of(obj)->role == ROLE_UPLINK;
+}
+
+// Uplinks last: they may find the host's addresses a new home on an internal port.
+static void step_all(struct devices *d)
+{
+	for (int uplinks = 0; uplinks <= 1; uplinks++)
+		for (unsigned int i = 0; i < PORT_MAX; i++)
+			if (d->ports[i] && is_uplink(d->ports[i]) == (bool)uplinks)
+				step(d->ports[i]);
+}
+
+static void retry(void *arg)
+{
+	struct devices *d = arg;
+
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		if (d->ports[i] && d->ports[i]->state == FAILED && d->ports[i]->retry_in)
+			d->ports[i]->retry_in--;
+	step_all(d);
 }
 
 // --- following the configuration ---------------------------------------------------------------
@@ -400,11 +406,7 @@ void devices_publish(struct devices *d)
 		}
 	}
 	devices_abort(d); // those that were not needed: the old one has not left yet
-	// Uplinks last: they may find the host's addresses a new home on an internal port.
-	for (int uplinks = 0; uplinks <= 1; uplinks++)
-		for (unsigned int i = 0; i < PORT_MAX; i++)
-			if (d->ports[i] && is_uplink(d->ports[i]) == (bool)uplinks)
-				step(d->ports[i]);
+	step_all(d);
 }
 
 // --- life --------------------------------------------------------------------------------------
@@ -416,6 +418,7 @@ int devices_create(const struct devices_cfg *cfg, struct devices **out, struct e
 	if (!d)
 		return err_set(err, ENOMEM, "no memory for devices");
 	d->cfg = *cfg;
+	d->plans_timer = -1;
 	d->host = host_address_create(cfg->socket);
 	if (!d->host) {
 		free(d);
@@ -437,17 +440,20 @@ void devices_close_all(struct devices *d)
 {
 	d->cfg.event = NULL;
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
-		if (!d->ports[i])
-			continue;
-		object_put(d->ports[i]->want);
-		d->ports[i]->want = NULL;
-		step(d->ports[i]);
+		if (d->ports[i]) {
+			object_put(d->ports[i]->want);
+			d->ports[i]->want = NULL;
+		}
 	}
+	step_all(d);
 }
 
 bool devices_busy(const struct devices *d)
 {
-	return d->n_busy > 0;
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		if (d->ports[i])
+			return true;
+	return false;
 }
 
 void devices_destroy(struct devices *d)
@@ -455,6 +461,7 @@ void devices_destroy(struct devices *d)
 	if (!d)
 		return;
 	loop_timer_del(d->cfg.loop, d->retry_timer);
+	loop_timer_del(d->cfg.loop, d->plans_timer);
 	for (unsigned int i = 0; i < PORT_MAX; i++)
 		device_free(d->ports[i]);
 	host_address_destroy(d->host);

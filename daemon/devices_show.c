@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the devices of ports count and say of themselves: read by control, changes nothing.
-#include "daemon/device.h"
-
+// Devices as people see them: link, counters, the conservation law. control.
 #include <stdio.h>
 
+#include "daemon/device.h"
+
 #define DROPS_TOTAL (DROP_N_DIRS * DROP_N_REASONS)
+
+// --- counters ----------------------------------------------------------------------------------
 
 static void add_counters(struct port_counters *sum, const struct port_counters *c)
 {
@@ -21,6 +23,8 @@ void device_sum(const struct device *p, struct port_counters *sum)
 	for (unsigned int w = 0; w < p->all->cfg.n_workers; w++)
 		add_counters(sum, &p->plan.counters[w]);
 }
+
+// --- showing -----------------------------------------------------------------------------------
 
 static const struct device *find(const struct devices *d, const char *name)
 {
@@ -54,6 +58,7 @@ static void link_text(const struct device *p, char *text, size_t size)
 		return;
 	case LEAVING:
 	case LEFT:
+	case CLOSING:
 		snprintf(text, size, "closing");
 	}
 }
