@@ -208,6 +208,8 @@ static void loop(struct worker *w)
 		uint64_t start = rte_rdtsc();
 		unsigned int work = 0;
 
+		// Before the plan is read, not after its last use: it lives until we are offline.
+		rcu_quiescent(cfg->rcu, cfg->id);
 		w->out.log.budget = DROP_LOG_PER_LOOP;
 		w->out.plan = rcu_get(&w->next_plan);
 		if (unlikely(w->idle.armed))
@@ -216,7 +218,6 @@ static void loop(struct worker *w)
 			work += receive(w, &w->out.plan->queues[i]);
 		work += drain_handover(w);
 		cfg->ops->tick(cfg->ctx, start);
-		rcu_quiescent(cfg->rcu, cfg->id);
 		counter_add(&w->load.loops, 1);
 		if (work) {
 			idle_worked(&w->idle);

@@ -61,6 +61,17 @@ expect_ping b 10.77.0.3
 expect_ok weft delete port c
 peer c 10.77.0.3/24 mac=02:00:00:00:00:0c
 
+# More devices than are opened and closed at a time.
+weft dump >"$dir/before"
+python3 -c "import json
+print(json.dumps({'port': [{'name': f'n{i}', 'switch': 's0', 'kind': 'null'} for i in range(800)]}))" \
+	>"$dir/many"
+expect_ok weft apply "$dir/many"
+all_up() { [ "$(weft --json show port | json "sum(p['link'] == 'up' for p in d)")" = 803 ]; }
+wait_for 60 all_up || fail "not all of 800 ports are up"
+expect_ok weft apply "$dir/before" --prune
+expect_ping b 10.77.0.3
+
 # An interface renamed and readdressed stays the port's.
 ip -n "$(ns c)" link set eth0 down
 ip -n "$(ns c)" link set eth0 name other up
