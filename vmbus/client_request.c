@@ -126,7 +126,7 @@ void vmbus_client_requeue(struct vmbus_client *client)
 	for (; r; r = next) {
 		next = r->next;
 		// A GPADL that failed part way was cut short.
-		if (r->type == VMBUS_USER_TYPE_GPADL)
+		if (r->type == VMBUS_USER_TYPE_GPADL && !r->is_internal)
 			r->n_parts = (r->gpadl->n_runs + VMBUS_USER_GPADL_MAX_RUNS - 1) /
 				     VMBUS_USER_GPADL_MAX_RUNS;
 		requeue_one(client, r);
