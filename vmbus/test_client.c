@@ -88,8 +88,8 @@ static void requests_have_their_fields(void **state)
 	switch_serve(VMBUS_USER_TYPE_REGION_DEL, TEST_OK);
 	assert_int_equal(switch_got(8), 1);
 	switch_serve(VMBUS_USER_TYPE_RESET, TEST_OK);
-	vmm_expect_events("done 3; done 4; done 5; done 6; done 7; done 8; done 9; done 10; done 11; "
-		      "done 12");
+	vmm_expect_events("done 3; done 4; done 5; done 6; done 7; done 8; done 9; done 10; "
+			  "done 11; done 12");
 }
 
 static void impossible_requests_are_refused(void **state)
@@ -97,7 +97,8 @@ static void impossible_requests_are_refused(void **state)
 	struct vmbus_client_region region = { .gpa = 1, .bytes = 4096, .fd = vmm_bell };
 	struct vmbus_client_open open = vmm_opening(64);
 	struct vmbus_runs none = {};
-	struct vmbus_client_cfg cfg = { .path = the_switch.path, .name = "", .ops = &vmm_client_ops };
+	struct vmbus_client_cfg cfg = { .path = the_switch.path, .name = "",
+					.ops = &vmm_client_ops };
 	struct vmbus_client *other;
 
 	assert_int_equal(vmbus_client_create(&cfg, &other), -EINVAL);
@@ -339,7 +340,8 @@ static void loading_begins_again(void **state)
 	switch_serve_state(VMBUS_USER_NEW);
 	switch_serve(VMBUS_USER_TYPE_REGION_ADD, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
-	vmm_expect_events("detached; found; detached; detached; done 1; detached; attached; done 2");
+	vmm_expect_events("detached; found; detached; detached; done 1; detached; attached; "
+			  "done 2");
 }
 
 static void leaving_is_believed(void **state)

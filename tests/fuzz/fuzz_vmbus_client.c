@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a switch may send to the client of vmbus-user: datagrams of any bytes, answers of any status,
-// hang-ups, while the VMM asks for things. Every request ends once.
+// What a switch may send to the client of vmbus-user: datagrams of any bytes, answers of any
+// status, hang-ups, while the VMM asks for things. No request ends twice.
 //
 // Input: steps, a byte of kind and a byte of argument, for a datagram followed by its bytes.
 #include <assert.h>

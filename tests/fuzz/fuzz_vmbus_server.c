@@ -13,7 +13,7 @@
 
 #define DEVICES 3
 #define CHANNELS VMBUS_DEVICE_MAX_CHANNELS
-#define MAX_GPADLS 256 // of a device, as kept here
+#define MAX_GPADLS 1200 // of a device; a connection has 1024
 #define MAX_STEPS 400
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,11 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct device {
 	struct vmbus_device *device; // NULL: not there
 	bool holds;
-	bool is_open[CHANNELS], is_closing[CHANNELS], is_resetting;
+	bool is_open[CHANNELS], is_opening[CHANNELS], is_closing[CHANNELS], is_resetting;
 	uint32_t n_gpadls;
 	struct {
 		uint32_t channel, id;
-		bool is_going;
+		bool is_answered, is_going;
 	} gpadls[MAX_GPADLS];
 };
 
@@ -77,19 +77,28 @@ static void answer_close(struct device *d, uint32_t channel)
 {
 	if (!d->is_closing[channel])
 		return;
-	d->is_closing[channel] = d->is_open[channel] = false;
+	d->is_closing[channel] = d->is_open[channel] = d->is_opening[channel] = false;
 	vmbus_device_close_done(d->device, channel);
 }
 
+// Also when nobody has asked, or asks any more.
 static void answer_open(struct device *d, uint32_t channel, bool ok)
 {
-	if (!ok && !d->is_closing[channel])
-		d->is_open[channel] = false;
+	if (d->is_opening[channel] && !d->is_closing[channel]) {
+		d->is_opening[channel] = false;
+		d->is_open[channel] = ok;
+	}
 	vmbus_device_open_done(d->device, channel, ok);
 }
 
 static void answer_gpadl(struct device *d, uint32_t channel, uint32_t id, bool ok)
 {
+	int i = find(d, channel, id, false);
+
+	if (i >= 0 && !d->gpadls[i].is_answered && !ok)
+		drop(d, i);
+	else if (i >= 0)
+		d->gpadls[i].is_answered = true;
 	vmbus_device_gpadl_done(d->device, channel, id, ok);
 }
 
@@ -99,13 +108,10 @@ static void on_gpadl(void *arg, uint32_t channel, const struct vmbus_gpadl *gpad
 
 	assert(!d->is_resetting && find(d, channel, gpadl->id, false) < 0);
 	assert(gpadl->runs.n >= 1 && gpadl->runs.bytes > 0);
-	if (d->n_gpadls == MAX_GPADLS) {
-		if (!resume)
-			answer_gpadl(d, channel, gpadl->id, false);
-		return;
-	}
+	assert(d->n_gpadls < MAX_GPADLS);
 	d->gpadls[d->n_gpadls].channel = channel;
 	d->gpadls[d->n_gpadls].id = gpadl->id;
+	d->gpadls[d->n_gpadls].is_answered = resume;
 	d->gpadls[d->n_gpadls++].is_going = false;
 	if (!d->holds && !resume)
 		answer_gpadl(d, channel, gpadl->id, true);
@@ -116,12 +122,7 @@ static void on_teardown(void *arg, uint32_t channel, uint32_t gpadl)
 	struct device *d = arg;
 	int i = find(d, channel, gpadl, false);
 
-	// One that was refused here may be torn down, since it may have been refused too late.
-	if (i < 0) {
-		vmbus_device_gpadl_teardown_done(d->device, channel, gpadl);
-		return;
-	}
-	assert(!d->is_resetting);
+	assert(i >= 0 && !d->is_resetting);
 	d->gpadls[i].is_going = true;
 	if (!d->holds)
 		answer_teardown(d, channel, gpadl);
@@ -138,6 +139,7 @@ static void on_open(void *arg, uint32_t channel, const struct vmbus_open *open)
 	assert((uint64_t)(open->downstream_page + 2) * VMBUS_PAGE_BYTES <= open->gpadl->runs.bytes);
 	assert(open->relid >= 1 && open->relid <= VMBUS_MAX_RELID);
 	d->is_open[channel] = true;
+	d->is_opening[channel] = !open->resume;
 	if (!d->holds && !open->resume)
 		answer_open(d, channel, true);
 }
@@ -158,7 +160,7 @@ static void on_modify(void *arg, uint32_t channel, uint32_t target_vp)
 {
 	struct device *d = arg;
 
-	assert(d->is_open[channel] && target_vp < 4);
+	assert(d->is_open[channel] && !d->is_closing[channel] && target_vp < 4);
 	if (!d->holds)
 		vmbus_device_modify_done(d->device, channel, true);
 }
@@ -166,6 +168,7 @@ static void on_modify(void *arg, uint32_t channel, uint32_t target_vp)
 static void forget(struct device *d)
 {
 	memset(d->is_open, 0, sizeof(d->is_open));
+	memset(d->is_opening, 0, sizeof(d->is_opening));
 	memset(d->is_closing, 0, sizeof(d->is_closing));
 	d->n_gpadls = 0;
 	d->is_resetting = false;
