@@ -240,7 +240,21 @@ static unsigned int receive_all(struct worker *w)
 	return work;
 }
 
-// Frames that other workers left for queues of ours. One batch per ring and loop.
+static void send_handed(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t port = pkts[i]->port;
+		struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
+
+		if (likely(e && e->way.queue))
+			worker_output(&w->out, port, pkts[i]);
+		else
+			worker_drop(&w->out, port, DROP_TX, DROP_SHUTDOWN, pkts[i]);
+	}
+}
+
+// Frames that other workers left for queues of ours, up to now: a frame lies in a ring for one
+// loop at most.
 static unsigned int drain_handover(struct worker *w)
 {
 	struct rte_mbuf *pkts[PORT_BATCH];
@@ -249,21 +263,16 @@ static unsigned int drain_handover(struct worker *w)
 	for (unsigned int from = 0; from < WORKER_MAX; from++) {
 		// Acquire: the ring's content was written before it was released to us.
 		struct rte_ring *r = __atomic_load_n(&w->handover[from], __ATOMIC_ACQUIRE);
-		unsigned int n;
+		unsigned int left = r ? rte_ring_count(r) : 0;
 
-		if (!r)
-			continue;
-		n = rte_ring_sc_dequeue_burst(r, (void **)pkts, PORT_BATCH, NULL);
-		for (unsigned int i = 0; i < n; i++) {
-			uint16_t port = pkts[i]->port;
-			struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
+		total += left;
+		while (left) {
+			unsigned int n = rte_ring_sc_dequeue_burst(
+				r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
 
-			if (likely(e && e->way.queue))
-				worker_output(&w->out, port, pkts[i]);
-			else
-				worker_drop(&w->out, port, DROP_TX, DROP_SHUTDOWN, pkts[i]);
+			send_handed(w, pkts, n);
+			left -= n;
 		}
-		total += n;
 	}
 	if (total)
 		flush_all(&w->out);
