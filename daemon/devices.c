@@ -20,12 +20,13 @@ static void step_all(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
 
-static unsigned int list_open(struct devices *d, struct plan_port **list)
+// Those that are open, and those that are down.
+static unsigned int list_plans(struct devices *d, struct plan_port **list)
 {
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->state == OPEN)
+		if (d->ports[i] && (d->ports[i]->state == OPEN || d->ports[i]->want))
 			list[n++] = &d->ports[i]->plan;
 	return n;
 }
@@ -51,7 +52,7 @@ static void publish_plans(void *arg)
 {
 	struct devices *d = arg;
 	struct plan_port *list[PORT_SLOTS];
-	unsigned int n = list_open(d, list);
+	unsigned int n = list_plans(d, list);
 
 	loop_timer_del(d->cfg.loop, d->plans_timer);
 	d->plans_timer = -1;
@@ -222,7 +223,7 @@ static void open_done(void *arg, int result)
 		open_failed(p);
 	} else {
 		p->n_failures = 0;
-		n = list_open(d, list);
+		n = list_plans(d, list);
 		p->plan.dev = p->opened;
 		plan_place(&p->plan, list, n, d->cfg.n_workers);
 		p->state = OPEN;
@@ -237,6 +238,17 @@ static void open_done(void *arg, int result)
 			hasten_uplinks(d);
 	}
 	step_all(d);
+}
+
+// Nobody wants it, and nothing in the workers knows it.
+static void end(struct device *p)
+{
+	struct devices *d = p->all;
+
+	d->n_orphans--;
+	device_sum(p, &d->gone);
+	d->ports[p->plan.port] = NULL;
+	device_free(p);
 }
 
 // helper
@@ -283,8 +295,9 @@ static void begin_open(struct device *p)
 
 static void begin_leave(struct device *p)
 {
+	if (p->state == OPEN)
+		tell(p, "down");
 	p->state = LEAVING;
-	tell(p, "down");
 	p->plan.dev = NULL;
 	plans_changed(p->all);
 }
@@ -305,8 +318,6 @@ static bool predecessor(const struct device *p)
 // it when nobody wants it.
 static void step(struct device *p)
 {
-	struct devices *d = p->all;
-
 	switch (p->state) {
 	case OPENING:
 	case LEAVING:
@@ -317,7 +328,10 @@ static void step(struct device *p)
 			begin_leave(p);
 		return;
 	case LEFT:
-		submit(p, CLOSING, close_work, close_done);
+		if (p->opened)
+			submit(p, CLOSING, close_work, close_done);
+		else
+			end(p);
 		return;
 	case FAILED:
 		if (p->want && p->retry_in && same_device(port_of(p->want), port_of(p->made)))
@@ -325,15 +339,10 @@ static void step(struct device *p)
 		p->n_failures = p->want == p->made ? p->n_failures : 0;
 		// fall through
 	case ABSENT:
-		if (p->want) {
-			if (!predecessor(p))
-				begin_open(p);
-			return;
-		}
-		d->n_orphans--;
-		device_sum(p, &d->gone);
-		d->ports[p->plan.port] = NULL;
-		device_free(p);
+		if (!p->want)
+			begin_leave(p);
+		else if (!predecessor(p))
+			begin_open(p);
 	}
 }
 
@@ -424,6 +433,7 @@ void devices_publish(struct devices *d)
 		if (!d->ports[port]) {
 			d->ports[port] = d->next.fresh[port];
 			d->next.fresh[port] = NULL;
+			plans_changed(d); // frames for it are counted while it is down
 		}
 		object_put(d->ports[port]->want);
 		d->ports[port]->want = object_get(ports->list[i].obj);

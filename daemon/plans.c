@@ -10,7 +10,8 @@ void plan_place(struct plan_port *p, struct plan_port *const *ports, unsigned in
 	unsigned int load[WORKER_MAX] = { 0 };
 
 	for (unsigned int i = 0; i < n; i++)
-		for (uint16_t q = 0; q < ports[i]->dev->n_queues; q++)
+		for (uint16_t q = 0; ports[i] != p && ports[i]->dev && q < ports[i]->dev->n_queues;
+		     q++)
 			load[ports[i]->owner[q]]++;
 	for (uint16_t q = 0; q < p->dev->n_queues; q++) {
 		unsigned int best = 0;
@@ -28,7 +29,7 @@ static uint16_t count_queues(unsigned int worker, struct plan_port *const *ports
 	uint16_t count = 0;
 
 	for (unsigned int i = 0; i < n; i++)
-		for (uint16_t q = 0; q < ports[i]->dev->n_queues; q++)
+		for (uint16_t q = 0; ports[i]->dev && q < ports[i]->dev->n_queues; q++)
 			count += ports[i]->owner[q] == worker;
 	return count;
 }
@@ -61,12 +62,15 @@ static int make_way(struct egress_way *way, struct worker **workers, unsigned in
 static int make_egress(struct egress *e, struct worker **workers, unsigned int worker,
 		       const struct plan_port *p)
 {
-	// Workers without a queue spread over those that have one.
-	uint16_t pick = (uint16_t)(worker % p->dev->n_queues);
+	uint16_t pick;
 
 	e->dev = p->dev;
 	e->port = p->port;
 	e->counters = &p->counters[worker];
+	if (!p->dev)
+		return 0;
+	// Workers without a queue spread over those that have one.
+	pick = (uint16_t)(worker % p->dev->n_queues);
 	for (uint16_t q = 0; q < p->dev->n_queues; q++) {
 		if (p->owner[q] == worker) {
 			pick = q;
@@ -90,7 +94,7 @@ static int make_ways(struct egress *e, struct egress_way *ways, struct worker **
 
 static bool selects(const struct plan_port *p)
 {
-	return p->dev->ops->select && p->dev->n_queues > 1;
+	return p->dev && p->dev->ops->select && p->dev->n_queues > 1;
 }
 
 // Plan, queue list, egresses and ways are one allocation, retired as one.
@@ -114,7 +118,8 @@ static struct worker_plan *make_plan(struct worker **workers, unsigned int worke
 	egress = (struct egress *)((char *)plan + head);
 	way = (struct egress_way *)(egress + n);
 	for (unsigned int i = 0; i < n && !ret; i++) {
-		add_queues(plan, worker, ports[i]);
+		if (ports[i]->dev)
+			add_queues(plan, worker, ports[i]);
 		plan->egress[ports[i]->port] = &egress[i];
 		ret = make_egress(&egress[i], workers, worker, ports[i]);
 		if (!ret && selects(ports[i])) {

@@ -72,19 +72,25 @@ struct burst {
 	uint64_t bytes; // of all of them, once they are finished
 };
 
+// Those from `first` on cannot leave.
+static void refuse(struct worker *w, struct egress *e, enum drop reason, const struct burst *b,
+		   uint16_t first)
+{
+	for (uint16_t i = first; i < b->n; i++)
+		worker_drop(&w->out, e->port, DROP_TX, reason, b->pkts[i]);
+}
+
 // Gives finished frames of `bytes` together to the device.
-static void send_burst(struct egress *e, struct port_queue *queue, const struct burst *b)
+static void send_burst(struct worker *w, struct egress *e, struct port_queue *queue,
+		       const struct burst *b)
 {
 	uint64_t bytes = b->bytes;
-	uint8_t refusal;
 	uint16_t sent = e->dev->ops->tx(queue, b->pkts, b->n);
 
 	if (unlikely(sent < b->n)) {
 		for (uint16_t i = sent; i < b->n; i++)
 			bytes -= b->pkts[i]->pkt_len;
-		refusal = queue->refusal ? queue->refusal : DROP_TX_FULL;
-		counter_add(&e->counters->drops[DROP_TX][refusal], b->n - sent);
-		rte_pktmbuf_free_bulk(b->pkts + sent, b->n - sent);
+		refuse(w, e, queue->refusal ? queue->refusal : DROP_TX_FULL, b, sent);
 	}
 	counter_add(&e->counters->tx_packets, sent);
 	counter_add(&e->counters->tx_bytes, bytes);
@@ -109,7 +115,7 @@ static void send_unready(struct worker *w, struct egress *e, struct port_queue *
 
 			for (uint16_t j = 0; j < part.n; j++)
 				part.bytes += part.pkts[j]->pkt_len;
-			send_burst(e, queue, &part);
+			send_burst(w, e, queue, &part);
 		}
 	}
 	counter_add(&e->counters->created, result.created);
@@ -117,17 +123,16 @@ static void send_unready(struct worker *w, struct egress *e, struct port_queue *
 		counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
 }
 
-static void hand_over(struct egress *e, const struct egress_way *way, const struct burst *b)
+static void hand_over(struct worker *w, struct egress *e, const struct egress_way *way,
+		      const struct burst *b)
 {
 	unsigned int n;
 
 	for (uint16_t i = 0; i < b->n; i++)
 		b->pkts[i]->port = e->port;
 	n = rte_ring_sp_enqueue_burst(way->ring, (void **)b->pkts, b->n, NULL);
-	if (unlikely(n < b->n)) {
-		counter_add(&e->counters->drops[DROP_TX][DROP_HANDOVER_FULL], b->n - n);
-		rte_pktmbuf_free_bulk(b->pkts + n, b->n - n);
-	}
+	if (unlikely(n < b->n))
+		refuse(w, e, DROP_HANDOVER_FULL, b, (uint16_t)n);
 	worker_wake(way->owner);
 }
 
@@ -135,9 +140,9 @@ static void send_by(struct worker *w, struct egress *e, const struct egress_way 
 		    struct burst *b)
 {
 	if (unlikely(!way->queue))
-		hand_over(e, way, b);
+		hand_over(w, e, way, b);
 	else if (likely(transmit_is_ready(e->dev, b->pkts, b->n, &b->bytes)))
-		send_burst(e, way->queue, b);
+		send_burst(w, e, way->queue, b);
 	else
 		send_unready(w, e, way->queue, b);
 }

@@ -45,7 +45,7 @@ struct egress_way {
 
 // One worker's way out to one port. Made by control, used by its worker alone.
 struct egress {
-	const struct port_dev *dev;
+	const struct port_dev *dev;     // NULL: the port is down
 	struct egress_way way;          // of all frames, unless …
 	const struct egress_way *ways;  // … the device selects: [dev->n_queues], else NULL
 	struct port_counters *counters;
@@ -171,6 +171,9 @@ static ALWAYS_INLINE void worker_output(struct worker_out *out, uint16_t port, s
 	if (unlikely(e->n % EGRESS_SLOTS == 0)) {
 		if (e->n) {
 			worker_flush(out, e); // stays in the chain
+		} else if (unlikely(!e->dev)) {
+			worker_drop(out, port, DROP_TX, DROP_DISCONNECTED, m);
+			return;
 		} else {
 			e->next_dirty = out->dirty;
 			out->dirty = e;
