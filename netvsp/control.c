@@ -197,7 +197,7 @@ static uint32_t handle_receive(struct netvsp_control *control,
 		return NETVSP_REFUSED;
 	if (n > VMBUS_USER_MAX_SECTIONS)
 		n = VMBUS_USER_MAX_SECTIONS;
-	agreed->receive = (struct netvsp_agreed_buffer){ gpadl, le16_to_cpu(in.id), section_bytes,
+	agreed->receive = (struct netvsp_buffer){ gpadl, le16_to_cpu(in.id), section_bytes,
 							 (uint32_t)n };
 	out.n_sections = cpu_to_le32((uint32_t)n);
 	out.end = cpu_to_le32((uint32_t)n * section_bytes);
@@ -222,8 +222,8 @@ static uint32_t handle_send(struct netvsp_control *control, const struct netvsp_
 	n = gpadl_bytes(control, gpadl) / NETVSP_SEND_SECTION;
 	if (!n || n > UINT32_MAX)
 		return NETVSP_REFUSED;
-	control->agreed.send = (struct netvsp_agreed_buffer){ gpadl, le16_to_cpu(in.id),
-							      NETVSP_SEND_SECTION, (uint32_t)n };
+	control->agreed.send = (struct netvsp_buffer){ gpadl, le16_to_cpu(in.id),
+						       NETVSP_SEND_SECTION, (uint32_t)n };
 	complete(control, answer, &out, sizeof(out));
 	return NETVSP_SET_SEND;
 }
@@ -235,7 +235,7 @@ static uint32_t handle_revoke_receive(struct netvsp_control *control,
 {
 	if (!control->agreed.receive.n_sections)
 		return 0;
-	control->agreed.receive = (struct netvsp_agreed_buffer){};
+	control->agreed.receive = (struct netvsp_buffer){};
 	return NETVSP_SET_RECEIVE;
 }
 
@@ -245,7 +245,7 @@ static uint32_t handle_revoke_send(struct netvsp_control *control,
 {
 	if (!control->agreed.send.n_sections)
 		return 0;
-	control->agreed.send = (struct netvsp_agreed_buffer){};
+	control->agreed.send = (struct netvsp_buffer){};
 	return NETVSP_SET_SEND;
 }
 
@@ -477,11 +477,11 @@ static uint32_t forget_gpadl(struct netvsp_agreed *agreed, uint32_t gpadl)
 	uint32_t effects = 0;
 
 	if (agreed->receive.n_sections && agreed->receive.gpadl == gpadl) {
-		agreed->receive = (struct netvsp_agreed_buffer){};
+		agreed->receive = (struct netvsp_buffer){};
 		effects |= NETVSP_SET_RECEIVE;
 	}
 	if (agreed->send.n_sections && agreed->send.gpadl == gpadl) {
-		agreed->send = (struct netvsp_agreed_buffer){};
+		agreed->send = (struct netvsp_buffer){};
 		effects |= NETVSP_SET_SEND;
 	}
 	return effects;

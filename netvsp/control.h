@@ -102,7 +102,7 @@ struct netvsp_notice {
 
 // --- what was agreed on ------------------------------------------------------------------------
 
-struct netvsp_agreed_buffer {
+struct netvsp_buffer {
 	uint32_t gpadl;
 	uint32_t id; // of the receive buffer: the page set of XFER_PAGES
 	uint32_t section_bytes;
@@ -129,7 +129,7 @@ enum netvsp_offload {
 	NETVSP_RSC_V6 = 1 << 13,
 };
 
-struct netvsp_agreed_rss {
+struct netvsp_rss {
 	uint32_t hash;      // enum ndis_hash; 0: RSS is off, and all else is 0
 	uint32_t n_entries; // power of two ≤ NDIS_RSS_MAX_ENTRIES
 	uint8_t key[NDIS_RSS_KEY_BYTES];
@@ -142,11 +142,11 @@ struct netvsp_agreed {
 	uint32_t ndis_version; // major in the upper half
 	uint32_t mtu;          // frame without FCS as the guest set it; 0: not yet
 	uint64_t capabilities; // enum nvsp_capability
-	struct netvsp_agreed_buffer receive, send;
+	struct netvsp_buffer receive, send;
 	uint32_t packet_filter; // enum ndis_packet_filter
 	uint32_t n_subchannels; // granted
 	uint32_t offloads;      // enum netvsp_offload
-	struct netvsp_agreed_rss rss;
+	struct netvsp_rss rss;
 };
 
 // --- the machine -------------------------------------------------------------------------------

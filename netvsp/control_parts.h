@@ -88,10 +88,10 @@ void netvsp_rss_capabilities(uint32_t n_channels, struct ndis_rss_capabilities *
 // Applies OID_GEN_RECEIVE_SCALE_PARAMETERS. channels: those that are open, a bit each. Returns
 // enum rndis_status; on failure *rss is as it was.
 uint32_t netvsp_rss_parse(const struct netvsp_info *info, uint64_t channels,
-			  struct netvsp_agreed_rss *rss);
+			  struct netvsp_rss *rss);
 
 // Whether hash info, key and table could have come from netvsp_rss_parse.
-bool netvsp_rss_is_valid(const struct netvsp_agreed_rss *rss, uint64_t channels);
+bool netvsp_rss_is_valid(const struct netvsp_rss *rss, uint64_t channels);
 
 // --- config_parameter.c ------------------------------------------------------------------------
 

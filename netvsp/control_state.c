@@ -10,7 +10,7 @@
 
 // --- encode ------------------------------------------------------------------------------------
 
-static struct vmbus_state_buffer encode_buffer(const struct netvsp_agreed_buffer *buffer)
+static struct vmbus_state_buffer encode_buffer(const struct netvsp_buffer *buffer)
 {
 	return (struct vmbus_state_buffer){
 		cpu_to_le32(buffer->gpadl),
@@ -103,18 +103,18 @@ static int decode_versions(const struct vmbus_state_record *record, struct netvs
 // section_bytes: what it must be.
 static int decode_buffer(const struct netvsp_control *control,
 			 const struct vmbus_state_buffer *record, uint32_t section_bytes,
-			 struct netvsp_agreed_buffer *buffer, struct err *err)
+			 struct netvsp_buffer *buffer, struct err *err)
 {
 	uint64_t bytes;
 
-	*buffer = (struct netvsp_agreed_buffer){
+	*buffer = (struct netvsp_buffer){
 		le32_to_cpu(record->gpadl),
 		le32_to_cpu(record->id),
 		le32_to_cpu(record->section_bytes),
 		le32_to_cpu(record->n_sections),
 	};
 	if (!buffer->n_sections) {
-		*buffer = (struct netvsp_agreed_buffer){};
+		*buffer = (struct netvsp_buffer){};
 		return 0;
 	}
 	if (buffer->id > UINT16_MAX)
@@ -154,7 +154,7 @@ static int decode_buffers(const struct netvsp_control *control,
 static int decode_settings(const struct vmbus_state_record *record, struct netvsp_agreed *agreed,
 			   struct err *err)
 {
-	struct netvsp_agreed_rss *rss = &agreed->rss;
+	struct netvsp_rss *rss = &agreed->rss;
 	uint32_t n = le32_to_cpu(record->n_subchannels);
 
 	agreed->n_subchannels = n;
@@ -169,7 +169,7 @@ static int decode_settings(const struct vmbus_state_record *record, struct netvs
 	memcpy(rss->key, record->rss_key, sizeof(rss->key));
 	memcpy(rss->table, record->rss_table, sizeof(rss->table));
 	if (!rss->hash)
-		*rss = (struct netvsp_agreed_rss){};
+		*rss = (struct netvsp_rss){};
 	else if (agreed->phase != VMBUS_STATE_OPERATIONAL ||
 		 !netvsp_rss_is_valid(rss, UINT64_MAX >> (63 - n)))
 		return bad(err, "RSS hash info", rss->hash, "0, or its table is wrong");

@@ -347,7 +347,7 @@ static uint32_t set_encapsulation(const struct netvsp_info *info)
 static uint32_t set_rss(struct netvsp_control *control, const struct netvsp_info *info,
 			uint32_t *effects)
 {
-	struct netvsp_agreed_rss *rss = &control->agreed.rss;
+	struct netvsp_rss *rss = &control->agreed.rss;
 	uint32_t status = netvsp_rss_parse(info, control->open_channels, rss);
 
 	if (memcmp(rss, &control->before.rss, sizeof(*rss)) != 0)

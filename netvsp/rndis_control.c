@@ -54,7 +54,7 @@ static uint32_t enter(struct netvsp_agreed *agreed, enum vmbus_state_phase phase
 	agreed->phase = phase;
 	agreed->packet_filter = 0;
 	agreed->offloads = netvsp_offloads_default();
-	agreed->rss = (struct netvsp_agreed_rss){};
+	agreed->rss = (struct netvsp_rss){};
 	return effects;
 }
 

@@ -24,7 +24,7 @@ static bool is_hash_valid(uint32_t hash)
 	       !(hash & ~(HASH_TYPES | NDIS_HASH_FUNCTION_MASK));
 }
 
-bool netvsp_rss_is_valid(const struct netvsp_agreed_rss *rss, uint64_t channels)
+bool netvsp_rss_is_valid(const struct netvsp_rss *rss, uint64_t channels)
 {
 	if (!is_hash_valid(rss->hash) || !rss->n_entries ||
 	    rss->n_entries > NDIS_RSS_MAX_ENTRIES || rss->n_entries & (rss->n_entries - 1))
@@ -47,7 +47,7 @@ static const uint8_t *find_part(const struct netvsp_info *info, le32 offset, uin
 
 // Entries beyond the table stay 0, so that equal tables are equal in memory.
 static uint32_t parse_table(const struct netvsp_info *info, const struct ndis_rss_parameters *in,
-			    struct netvsp_agreed_rss *rss)
+			    struct netvsp_rss *rss)
 {
 	uint32_t bytes = le16_to_cpu(in->table_bytes);
 	const uint8_t *table = find_part(info, in->table_offset, bytes);
@@ -69,7 +69,7 @@ static uint32_t parse_table(const struct netvsp_info *info, const struct ndis_rs
 }
 
 static uint32_t parse_key(const struct netvsp_info *info, const struct ndis_rss_parameters *in,
-			  struct netvsp_agreed_rss *rss)
+			  struct netvsp_rss *rss)
 {
 	uint32_t bytes = le16_to_cpu(in->key_bytes);
 	const uint8_t *key = find_part(info, in->key_offset, bytes);
@@ -83,10 +83,10 @@ static uint32_t parse_key(const struct netvsp_info *info, const struct ndis_rss_
 }
 
 uint32_t netvsp_rss_parse(const struct netvsp_info *info, uint64_t channels,
-			  struct netvsp_agreed_rss *rss)
+			  struct netvsp_rss *rss)
 {
 	struct ndis_rss_parameters in = {};
-	struct netvsp_agreed_rss next = *rss;
+	struct netvsp_rss next = *rss;
 	uint32_t flags, status = RNDIS_STATUS_SUCCESS;
 
 	if (info->bytes < NDIS_RSS_PARAMETERS_MIN)
@@ -98,7 +98,7 @@ uint32_t netvsp_rss_parse(const struct netvsp_info *info, uint64_t channels,
 	if (!(flags & NDIS_RSS_KEEP_HASH))
 		next.hash = le32_to_cpu(in.hash);
 	if (flags & NDIS_RSS_DISABLE || (!(flags & NDIS_RSS_KEEP_HASH) && !next.hash)) {
-		*rss = (struct netvsp_agreed_rss){};
+		*rss = (struct netvsp_rss){};
 		return RNDIS_STATUS_SUCCESS;
 	}
 	if (flags & (NDIS_RSS_KEEP_TABLE | NDIS_RSS_KEEP_KEY | NDIS_RSS_KEEP_HASH) && !rss->hash)
