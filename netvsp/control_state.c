@@ -222,9 +222,10 @@ static int decode_answer(const struct vmbus_state_record *record,
 		return 0;
 	case VMBUS_STATE_RNDIS_ANSWER:
 		if (bytes < sizeof(struct rndis_header) || bytes > sizeof(answer->message) ||
-		    bytes > agreed->receive.section_bytes)
+		    bytes > netvsp_section_bytes(agreed->mtu))
 			return bad(err, "bytes of the answer", bytes, "8 to a section's size");
-		answer->message_bytes = bytes;
+		// The guest may have taken its buffer away since.
+		answer->message_bytes = agreed->receive.n_sections ? bytes : 0;
 		memcpy(answer->message, record->answer_message, bytes);
 		// The completion beside a message is never empty.
 		answer->completes = load_u32(answer->completion) != 0;
