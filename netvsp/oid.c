@@ -348,7 +348,7 @@ static uint32_t set_rss(struct netvsp_control *control, const struct netvsp_info
 			uint32_t *effects)
 {
 	struct netvsp_rss *rss = &control->agreed.rss;
-	uint32_t status = netvsp_rss_parse(info, control->open_channels, rss);
+	uint32_t status = netvsp_rss_parse(info, netvsp_open_channels(control), rss);
 
 	if (memcmp(rss, &control->before.rss, sizeof(*rss)) != 0)
 		*effects = NETVSP_SET_RSS;
