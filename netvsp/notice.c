@@ -111,7 +111,8 @@ static void put_indication(struct netvsp_notice *out, enum rndis_indication stat
 
 	out->in_section = true;
 	put(out, &head, sizeof(head));
-	put(out, buffer, bytes);
+	if (bytes)
+		put(out, buffer, bytes);
 }
 
 static void put_offloads(struct netvsp_notice *out, const struct netvsp_control *control)

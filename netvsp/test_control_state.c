@@ -186,76 +186,77 @@ static void says_offloads_again(void **state)
 
 #define AT(member) offsetof(struct vmbus_state_record, member)
 
+// What is changed in a good record, and what the sentence then names.
+static const struct {
+	const char *name;
+	size_t at, bytes;
+	uint64_t value;
+} lies[] = {
+	{ "phase", AT(phase), 4, 5 },
+	{ "NVSP version", AT(phase), 4, 0 },
+	{ "NVSP version", AT(nvsp_version), 4, 0 },
+	{ "NVSP version", AT(nvsp_version), 4, 0x60002 },
+	{ "phase", AT(ndis_version), 4, 0 },
+	{ "MTU", AT(mtu), 4, 1513 },
+	{ "MTU", AT(mtu), 4, 9217 },
+	{ "phase", AT(mtu), 4, 0 },
+	{ "section size", AT(mtu), 4, 9014 },
+	{ "number of sections", AT(receive.gpadl), 4, 77 },
+	{ "buffer's id", AT(receive.id), 4, 0x10000 },
+	{ "section size", AT(receive.section_bytes), 4, 0 },
+	{ "section size", AT(receive.section_bytes), 4, 1857 },
+	{ "number of sections", AT(receive.n_sections), 4, RIG_RECEIVE_BYTES / 1856 + 1 },
+	{ "number of sections", AT(receive.n_sections), 4, 0xffffffff },
+	{ "number of receive sections", AT(receive.n_sections), 4, 31 },
+	{ "number of sections", AT(send.gpadl), 4, 77 },
+	{ "buffer's id", AT(send.id), 4, 0x10000 },
+	{ "section size", AT(send.section_bytes), 4, 6145 },
+	{ "number of sections", AT(send.n_sections), 4, 171 },
+	{ "number of sub-channels", AT(n_subchannels), 4, 64 },
+	{ "number of sub-channels", AT(n_subchannels), 4, 0xffffffff },
+	{ "link told", AT(link_told), 4, 2 },
+	{ "data path", AT(data_path), 4, 2 },
+	{ "offloads", AT(offloads), 1, 0 },
+	{ "offloads", AT(offloads), 1, 5 },
+	{ "offloads", AT(offloads) + 5, 1, 1 },
+	{ "offloads", AT(offloads) + 7, 1, 3 },
+	{ "offloads", AT(offloads) + 11, 1, 1 },
+	{ "RSS hash info", AT(rss_hash_info), 4, 0x1702 },
+	{ "RSS hash info", AT(n_rss_entries), 4, 0 },
+	{ "RSS hash info", AT(n_rss_entries), 4, 3 },
+	{ "RSS hash info", AT(n_rss_entries), 4, 512 },
+	{ "RSS hash info", AT(rss_table) + 1, 1, 4 },
+	{ "RSS hash info", AT(rss_table) + 1, 1, 255 },
+	{ "RSS hash info", AT(n_subchannels), 4, 2 },
+	{ "told", AT(told), 4, 2 },
+	{ "kind of answer", AT(answer_kind), 4, 3 },
+	{ "bytes of the answer", AT(answer_bytes), 4, 7 },
+	{ "bytes of the answer", AT(answer_bytes), 4, 1857 },
+	{ "bytes of the answer", AT(answer_bytes), 4, 0xffffffff },
+	{ "bytes of the completion", AT(answer_kind), 4, 1 }, // of 52 bytes
+};
+
 static void finds_lies(void **state)
 {
-	static const struct {
-		const char *name;
-		size_t at, bytes;
-		uint64_t value;
-	} cases[] = {
-		{ "phase", AT(phase), 4, 5 },
-		{ "NVSP version", AT(phase), 4, 0 },
-		{ "NVSP version", AT(nvsp_version), 4, 0 },
-		{ "NVSP version", AT(nvsp_version), 4, 0x60002 },
-		{ "phase", AT(ndis_version), 4, 0 },
-		{ "MTU", AT(mtu), 4, 1513 },
-		{ "MTU", AT(mtu), 4, 9217 },
-		{ "phase", AT(mtu), 4, 0 },
-		{ "section size", AT(mtu), 4, 9014 },
-		{ "number of sections", AT(receive.gpadl), 4, 77 },
-		{ "buffer's id", AT(receive.id), 4, 0x10000 },
-		{ "section size", AT(receive.section_bytes), 4, 0 },
-		{ "section size", AT(receive.section_bytes), 4, 1857 },
-		{ "number of sections", AT(receive.n_sections), 4, RIG_RECEIVE_BYTES / 1856 + 1 },
-		{ "number of sections", AT(receive.n_sections), 4, 0xffffffff },
-		{ "number of receive sections", AT(receive.n_sections), 4, 31 },
-		{ "number of sections", AT(send.gpadl), 4, 77 },
-		{ "buffer's id", AT(send.id), 4, 0x10000 },
-		{ "section size", AT(send.section_bytes), 4, 6145 },
-		{ "number of sections", AT(send.n_sections), 4, 171 },
-		{ "number of sub-channels", AT(n_subchannels), 4, 64 },
-		{ "number of sub-channels", AT(n_subchannels), 4, 0xffffffff },
-		{ "link told", AT(link_told), 4, 2 },
-		{ "data path", AT(data_path), 4, 2 },
-		{ "offloads", AT(offloads), 1, 0 },
-		{ "offloads", AT(offloads), 1, 5 },
-		{ "offloads", AT(offloads) + 5, 1, 1 },
-		{ "offloads", AT(offloads) + 7, 1, 3 },
-		{ "offloads", AT(offloads) + 11, 1, 1 },
-		{ "RSS hash info", AT(rss_hash_info), 4, 0x1702 },
-		{ "RSS hash info", AT(n_rss_entries), 4, 0 },
-		{ "RSS hash info", AT(n_rss_entries), 4, 3 },
-		{ "RSS hash info", AT(n_rss_entries), 4, 512 },
-		{ "RSS hash info", AT(rss_table) + 1, 1, 4 },
-		{ "RSS hash info", AT(rss_table) + 1, 1, 255 },
-		{ "RSS hash info", AT(n_subchannels), 4, 2 },
-		{ "told", AT(told), 4, 2 },
-		{ "kind of answer", AT(answer_kind), 4, 3 },
-		{ "bytes of the answer", AT(answer_bytes), 4, 7 },
-		{ "bytes of the answer", AT(answer_bytes), 4, 1857 },
-		{ "bytes of the answer", AT(answer_bytes), 4, 0xffffffff },
-		{ "bytes of the completion", AT(answer_kind), 4, 1 }, // of 52 bytes
-	};
-
 	rig_handshake(NVSP_VERSION_6_1);
 	rig_subchannels(3);
 	rig_set_rss(0, 0x1701, (uint32_t[]){ 0, 3 }, 2);
 	rig_initialize();
 	rig_set_rss(0, 0x1701, (uint32_t[]){ 0, 3 }, 2);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		struct netvsp_control before;
 
-		print_message("%s\n", cases[i].name);
+		print_message("%s\n", lies[i].name);
 		rig.answer.message_bytes = 52;
 		memset(&record, 0, sizeof(record));
 		netvsp_control_encode(&rig.control, &rig.answer, &record);
-		memcpy((uint8_t *)&record + cases[i].at, &cases[i].value, cases[i].bytes);
+		memcpy((uint8_t *)&record + lies[i].at, &lies[i].value, lies[i].bytes);
 		netvsp_control_init(&next, &rig.config);
 		before = next;
 		err.text[0] = '\0';
 		assert_int_equal(netvsp_control_decode(&next, &record, &answer, &err), -EINVAL);
-		if (!strstr(err.text, cases[i].name))
-			fail_msg("\"%s\" does not name %s", err.text, cases[i].name);
+		if (!strstr(err.text, lies[i].name))
+			fail_msg("\"%s\" does not name %s", err.text, lies[i].name);
 		assert_memory_equal(&next, &before, sizeof(before));
 	}
 }

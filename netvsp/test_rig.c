@@ -282,7 +282,8 @@ uint32_t rig_set_rss(uint16_t flags, uint32_t hash, const uint32_t *table, uint3
 
 	assert_true(n <= 512);
 	memcpy(info, &head, sizeof(head));
-	memcpy(info + sizeof(head), table, 4 * (size_t)n);
+	for (uint32_t i = 0; i < n; i++)
+		store_u32(info + sizeof(head) + 4 * (size_t)i, table[i]);
 	for (uint32_t i = 0; i < NDIS_RSS_KEY_BYTES; i++)
 		info[key_at + i] = (uint8_t)(0x6d + i);
 	return rig_set(NDIS_OID_GEN_RECEIVE_SCALE_PARAMETERS, info, key_at + NDIS_RSS_KEY_BYTES);
