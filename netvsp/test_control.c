@@ -247,6 +247,8 @@ static void revokes_buffers(void **state)
 {
 	struct nvsp_revoke revoke = { LE(NVSP_REVOKE_RECV_BUF), cpu_to_le16(RIG_RECEIVE_ID) };
 	struct rndis_request keepalive = { { LE(RNDIS_KEEPALIVE), LE(12) }, LE(9) };
+	struct nvsp_buffer buffer = { LE(NVSP_SEND_RECV_BUF), LE(RIG_RECEIVE_GPADL),
+				      cpu_to_le16(1) };
 
 	rig_handshake(NVSP_VERSION_6_1);
 	assert_int_equal(rig_nvsp_unflagged(&revoke, sizeof(revoke)), NETVSP_SET_RECEIVE);
@@ -257,6 +259,10 @@ static void revokes_buffers(void **state)
 	revoke.type = LE(NVSP_REVOKE_SEND_BUF);
 	assert_int_equal(rig_nvsp(&revoke, sizeof(revoke)), NETVSP_SET_SEND);
 	assert_int_equal(rig.control.agreed.send.n_sections, 0);
+	// New ones are for a driver that was halted.
+	rig_nvsp(&buffer, sizeof(buffer));
+	assert_int_equal(rig_completion(0), NVSP_RECV_BUF_COMPLETE);
+	assert_int_equal(rig_completion(4), NVSP_STATUS_FAILURE);
 	// There is no place left for an RNDIS answer.
 	rig_rndis_any(&keepalive, sizeof(keepalive));
 	assert_true(rig_was_refused());
@@ -285,6 +291,18 @@ static void forgets_gpadls(void **state)
 			 NETVSP_SET_SEND);
 	assert_int_equal(rig.control.agreed.receive.n_sections, 0);
 	assert_int_equal(rig.control.agreed.send.n_sections, 0);
+}
+
+// What lies behind NVSP 107 is not looked at when it is said to be frames.
+static void keeps_frames_out(void **state)
+{
+	struct rndis_request keepalive = { { LE(RNDIS_KEEPALIVE), LE(12) }, LE(9) };
+
+	rig_handshake(NVSP_VERSION_6_1);
+	rig_rndis(&keepalive, sizeof(keepalive));
+	store_u32(rig.request.nvsp + 4, NVSP_CHANNEL_DATA);
+	assert_int_equal(netvsp_control_handle(&rig.control, &rig.request, &rig.answer), 0);
+	assert_true(rig_was_refused());
 }
 
 // --- sub-channels ------------------------------------------------------------------------------
@@ -414,6 +432,7 @@ int main(void)
 		cmocka_unit_test_setup(revokes_buffers, rig_set_up),
 		cmocka_unit_test_setup(halts_without_buffers, rig_set_up),
 		cmocka_unit_test_setup(forgets_gpadls, rig_set_up),
+		cmocka_unit_test_setup(keeps_frames_out, rig_set_up),
 		cmocka_unit_test_setup(grants_subchannels, rig_set_up),
 		cmocka_unit_test_setup(asks_for_subchannels_once, rig_set_up),
 		cmocka_unit_test_setup(grants_what_sections_suffice_for, rig_set_up),

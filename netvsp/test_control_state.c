@@ -207,6 +207,7 @@ static const struct {
 	{ "section size", AT(receive.section_bytes), 4, 1857 },
 	{ "number of sections", AT(receive.n_sections), 4, RIG_RECEIVE_BYTES / 1856 + 1 },
 	{ "number of sections", AT(receive.n_sections), 4, 0xffffffff },
+	{ "number of sections", AT(receive.n_sections), 4, 1u << 26 }, // × 1856 is 0 in 32 bits
 	{ "number of receive sections", AT(receive.n_sections), 4, 31 },
 	{ "number of sections", AT(send.gpadl), 4, 77 },
 	{ "buffer's id", AT(send.id), 4, 0x10000 },

@@ -109,6 +109,9 @@ static void announces(void **state)
 	assert_false(rig_notice(21 * SECOND));
 	assert_int_equal(netvsp_control_notice_at(&rig.control), 22 * SECOND);
 	expect(22 * SECOND, RNDIS_INDICATE_NETWORK_CHANGE);
+	netvsp_control_set_link(&rig.control, false, RIG_SPEED);
+	assert_false(rig_notice(23 * SECOND));
+	expect(24 * SECOND, RNDIS_INDICATE_MEDIA_DISCONNECT);
 }
 
 // Nothing before RNDIS is initialised, after it was halted, or without a place for it.

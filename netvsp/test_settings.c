@@ -235,6 +235,8 @@ static void sets_rss(void **state)
 	}
 	// Channel 0 may have no share.
 	assert_int_equal(rig_set_rss(0, 0x1701, (uint32_t[]){ 1, 2 }, 2), RNDIS_STATUS_SUCCESS);
+	for (uint32_t i = 2; i < 256; i++)
+		assert_int_equal(rig.control.agreed.rss.table[i], 0);
 	// Parts may be kept.
 	assert_int_equal(rig_set_rss(NDIS_RSS_KEEP_TABLE | NDIS_RSS_KEEP_KEY, 0x301, NULL, 0), 0);
 	assert_int_equal(rig.control.agreed.rss.hash, 0x301);

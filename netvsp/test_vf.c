@@ -68,6 +68,12 @@ static const struct {
 	{ NULL, SPEAK, RESTORING, -5, false, false },
 	{ NULL, TO_SYNTHETIC, UNAVAILABLE, 0, true, true },
 
+	{ "taken away while it is told, unused", OFFER_5, UNAVAILABLE, 0, false, true },
+	{ NULL, SAY, OFFERED, 5, false, true },
+	{ NULL, WITHDRAW, RESTORING, 0, false, false }, // the guest is about to know it
+	{ NULL, PUBLISH, RESTORING, 0, false, false },
+	{ NULL, SPEAK, UNAVAILABLE, -5, false, true },
+
 	{ "gone before the guest looks", OFFER_5, UNAVAILABLE, 0, false, true },
 	{ NULL, SPEAK, OFFERED, 5, false, true },
 	{ NULL, WITHDRAW, RESTORING, 0, false, false },
