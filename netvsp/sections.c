@@ -38,7 +38,7 @@ int netvsp_sections_create(uint32_t n, le32 *table, bool recover, struct netvsp_
 	}
 	sections->serial = __atomic_add_fetch(&last_serial, 1, __ATOMIC_RELAXED);
 	sections->n = n;
-	sections->n_control = NETVSP_CONTROL_SECTIONS < n / 2 ? NETVSP_CONTROL_SECTIONS : n / 2;
+	sections->n_control = NETVSP_RESERVED_SECTIONS < n / 2 ? NETVSP_RESERVED_SECTIONS : n / 2;
 	sections->n_words = (n + 63) / 64;
 	sections->table = table;
 	sections->control_free = (1u << sections->n_control) - 1;

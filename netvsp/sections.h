@@ -4,16 +4,16 @@
 //
 // Free sections lie in a pool, a bitmap of which a channel takes a word at a time, and in a stack
 // of each channel's own: what the guest gave back last is used first, while caches still have it.
-// The first NETVSP_CONTROL_SECTIONS are kept for control's answers and belong to channel 0.
+// The first NETVSP_RESERVED_SECTIONS are kept for control's answers and belong to channel 0.
 //
 // What is held is written down twice, in the state memory's section table and privately
 // (docs/vmbus-user.md, section 7.4); an entry is written by the worker of the channel that holds or
 // takes it. The state memory is only written here; recover.c reads it.
 #pragma once
 
+#include "netvsp/control.h"
 #include "vmbus/state.h"
 
-#define NETVSP_CONTROL_SECTIONS 16
 #define NETVSP_CACHE_KEEP 256  // free sections that a channel keeps to itself, at most
 #define NETVSP_CACHE_MAX 2048  // places of its stack: what one batch may free, and as many
 
