@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "vmbus/gpadl.h"
 #include "vmbus/mapping.h"
 #include "vmbus/peer.h"
 
