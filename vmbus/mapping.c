@@ -90,16 +90,10 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context)
 
 int vmbus_mapping_install(void)
 {
-	static bool installed;
 	struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO };
 
-	if (installed)
-		return 0;
 	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGBUS, &action, NULL) < 0)
-		return -errno;
-	installed = true;
-	return 0;
+	return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
 }
 
 // --- the table, written by control -------------------------------------------------------------

@@ -28,8 +28,8 @@ struct vmbus_mapping {
 	struct vmbus_mapping_entry *entry;
 };
 
-// Installs the handler, for the life of the process; more calls do nothing. Returns 0 or -errno.
-// control, before the first mapping.
+// Installs the handler, for the life of the process, or puts it back where somebody else's stands.
+// Returns 0 or -errno. control, before the first mapping.
 int vmbus_mapping_install(void);
 
 // Maps it, shared. Returns 0 and *mapping, or with a sentence -EINVAL (not a file, alignment, too
