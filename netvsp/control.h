@@ -75,7 +75,7 @@ struct netvsp_request {
 
 // What is published for a request, in one batch; also that a request has neither is an answer.
 struct netvsp_answer {
-	uint64_t serial; // of this NIC, +1 each; 0: none was ever made
+	uint64_t serial; // +1 each since the primary channel was opened; 0: none was made
 	uint64_t transaction;
 	bool completes;            // a completion for `transaction`
 	uint32_t completion_bytes; // of its payload; 0 is legal
@@ -164,11 +164,12 @@ struct netvsp_control {
 		uint64_t n_unknown;   // message types and OIDs
 	} counters;
 
-	// Its owner may change mac, any_mac, mtu and name between requests.
+	// Its owner may change mac, any_mac and mtu between requests.
 	struct netvsp_config config;
 
 	// Private.
 	struct netvsp_agreed before; // the last request
+	uint32_t type;               // of the last request, enum nvsp_type
 	uint64_t open_channels;      // bit n: channel n
 	bool awaits_channels;
 	struct netvsp_told {
@@ -178,7 +179,8 @@ struct netvsp_control {
 	} told;
 	uint64_t last_link_ns; // when a link indication was made, 0: never
 	struct netvsp_saying {
-		uint32_t what; // enum in notice.c, 0: nothing
+		uint32_t what; // enum what in notice.c, 0: nothing
+		bool link_up;
 		uint32_t speed;
 		uint64_t channels, now_ns;
 		struct netvsp_vf_word vf;
@@ -190,7 +192,7 @@ struct netvsp_control {
 void netvsp_control_init(struct netvsp_control *control, const struct netvsp_config *config);
 
 // The primary channel was closed or the guest reset: nothing is agreed on any more. Buffers are
-// void at once. Counters and the serial of answers go on.
+// void at once, serials of answers begin again. Counters go on.
 void netvsp_control_reset(struct netvsp_control *control);
 
 // Handles one message. Returns bits of enum netvsp_effect; *answer is ready unless
@@ -198,7 +200,8 @@ void netvsp_control_reset(struct netvsp_control *control);
 uint32_t netvsp_control_handle(struct netvsp_control *control,
 			       const struct netvsp_request *request, struct netvsp_answer *answer);
 
-// The VMM has offered n of the n_wanted sub-channels, 0 if it could not. Finishes *answer.
+// The VMM has offered n of the n_wanted sub-channels, 0 if it could not. Finishes *answer. Does
+// nothing if nobody waits for it any more.
 void netvsp_control_granted(struct netvsp_control *control, uint32_t n,
 			    struct netvsp_answer *answer);
 
@@ -219,8 +222,8 @@ void netvsp_control_set_link(struct netvsp_control *control, bool up, uint64_t s
 // The guest woke up on another host: it should renew its addresses. Said by a notice.
 void netvsp_control_announce(struct netvsp_control *control);
 
-// Bytes of the largest frame that the guest may send without LSO, its VLAN tag included; 0 before
-// it has told its MTU.
+// Bytes of the largest frame that the guest may send or take, without FCS, VLAN tag and LSO; 0
+// before it has told its MTU.
 uint32_t netvsp_control_max_frame(const struct netvsp_control *control);
 
 // Bytes of a section of the receive buffer for frames of `mtu` bytes without FCS.

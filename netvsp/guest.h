@@ -27,7 +27,7 @@ struct netvsp_guest {
 	struct netvsp_buffer receive, send;
 	struct netvsp_sections *sections; // of the receive buffer, NULL without one
 	const struct port_pools *pools;   // where frames from the guest go
-	uint32_t max_frame; // largest frame it takes and may send, bytes without FCS, VLAN tag or LSO
+	uint32_t max_frame; // largest frame it takes or sends, bytes without FCS, VLAN tag or LSO
 	bool receiving;     // its driver is operational, wants frames, and this is its data path
 	bool sending;       // its driver may send frames
 	bool report_csum;   // tell it which checksums are known to be good

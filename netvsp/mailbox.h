@@ -13,12 +13,12 @@ enum netvsp_mail {
 };
 
 struct netvsp_mailbox {
-	uint32_t state; // enum netvsp_mail; release by whoever gives the word away
+	uint32_t state;  // enum netvsp_mail; release by whoever gives the word away
 	uint64_t serial; // of the answer
 	struct netvsp_request request;
 	struct netvsp_answer answer;
 
-	uint32_t notice_posted; // 1: notice is filled (control: 0 → 1, worker: 1 → 0 when published)
+	uint32_t notice_posted; // 1: notice is filled (control); 0: it was published (worker)
 	struct netvsp_notice notice;
 
 	int fd; // eventfd by which the worker calls control; constant

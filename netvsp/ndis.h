@@ -225,7 +225,7 @@ static_assert(offsetof(struct ndis_offload, rsc_v4) == 144);
 #define NDIS_OFFLOAD_BYTES_1 112 // of revision 1
 #define NDIS_OFFLOAD_BYTES_2 144
 
-// OID_TCP_OFFLOAD_PARAMETERS; may end behind lso_v6 or anywhere later.
+// OID_TCP_OFFLOAD_PARAMETERS; revision 1 ends behind `flags`, Linux' for old hosts two bytes later.
 struct NDIS_PACKED ndis_offload_parameters {
 	struct ndis_object object;                                        // NDIS_OBJECT_DEFAULT
 	uint8_t ipv4_csum, tcpv4_csum, udpv4_csum, tcpv6_csum, udpv6_csum; // enum ndis_set_checksum
@@ -240,6 +240,8 @@ struct NDIS_PACKED ndis_offload_parameters {
 static_assert(sizeof(struct ndis_offload_parameters) == 28);
 static_assert(offsetof(struct ndis_offload_parameters, rsc_v4) == 22);
 
+#define NDIS_OFFLOAD_PARAMETERS_MIN 20 // bytes of revision 1
+
 enum ndis_set_checksum {
 	NDIS_SET_CHECKSUM_KEEP = 0,
 	NDIS_SET_CHECKSUM_OFF = 1,
@@ -253,7 +255,7 @@ enum ndis_set_offload { NDIS_SET_KEEP = 0, NDIS_SET_OFF = 1, NDIS_SET_ON = 2 };
 // OID_OFFLOAD_ENCAPSULATION.
 struct NDIS_PACKED ndis_offload_encapsulation {
 	struct ndis_object object; // NDIS_OBJECT_OFFLOAD_ENCAPSULATION, revision 1
-	le32 v4_enabled, v4_encapsulation, v4_header_bytes; // enum ndis_set_offload; …; 14
+	le32 v4_enabled, v4_encapsulation, v4_header_bytes; // 0 keep, 1 on, 2 off; …; 14
 	le32 v6_enabled, v6_encapsulation, v6_header_bytes;
 };
 static_assert(sizeof(struct ndis_offload_encapsulation) == 28);
@@ -320,6 +322,7 @@ struct NDIS_PACKED ndis_rss_parameters {
 	le32 key_offset;
 	le32 mask_offset, n_masks, mask_bytes; // revision 2
 };
+#define NDIS_RSS_PARAMETERS_MIN 28 // bytes of revision 1
 static_assert(sizeof(struct ndis_rss_parameters) == 40);
 static_assert(offsetof(struct ndis_rss_parameters, table_offset) == 16);
 static_assert(offsetof(struct ndis_rss_parameters, key_offset) == 24);

@@ -10,6 +10,7 @@
 struct netvsp_vf {
 	uint32_t serial; // of the VF that the host has for the guest, 0: none
 	uint32_t told;   // serial of the VF that the guest believes in, 0: none
+	uint32_t saying; // serial of an offer that is on its way to the guest, 0: none
 	bool switched;   // the guest sends and receives by its VF
 };
 
@@ -42,8 +43,8 @@ struct netvsp_vf_word {
 	uint32_t serial;
 };
 
-// What the guest should be told now. Returns false if nothing.
-bool netvsp_vf_next_word(const struct netvsp_vf *vf, struct netvsp_vf_word *out);
+// What the guest should be told now; from now on it may know. Returns false if nothing.
+bool netvsp_vf_next_word(struct netvsp_vf *vf, struct netvsp_vf_word *out);
 
 // The guest was told.
 void netvsp_vf_said(struct netvsp_vf *vf, const struct netvsp_vf_word *word);
