@@ -5,6 +5,9 @@
 
 #include "vmbus/ring.h"
 
+// pos < 2 × size, since no packet is as long as its ring.
+static uint32_t wrap(uint32_t pos, uint32_t size) { return pos >= size ? pos - size : pos; }
+
 int vmbus_packet_parse(const struct vmbus_packet_header *header, uint32_t pos, uint32_t avail,
 		       uint32_t size, struct vmbus_packet *packet)
 {
@@ -24,9 +27,9 @@ int vmbus_packet_parse(const struct vmbus_packet_header *header, uint32_t pos, u
 		.transaction = le64_to_cpu(header->transaction),
 		.pos = pos,
 		.bytes = length + VMBUS_PACKET_TRAILER_BYTES,
-		.extra_pos = (pos + (uint32_t)sizeof(*header)) % size,
+		.extra_pos = wrap(pos + (uint32_t)sizeof(*header), size),
 		.extra_bytes = payload - (uint32_t)sizeof(*header),
-		.payload_pos = (pos + payload) % size,
+		.payload_pos = wrap(pos + payload, size),
 		.payload_bytes = length - payload,
 	};
 	return 0;
@@ -69,34 +72,47 @@ static void add_piece(struct vmbus_pieces *out, uint64_t gpa, uint32_t bytes)
 		out->pieces[out->n++] = (struct vmbus_piece){ gpa, bytes };
 }
 
-// One range with its page numbers. *n_pages: pages of the packet so far.
-static int take_range(struct cursor *c, uint32_t *n_pages, struct vmbus_pieces *out)
-{
-	struct vmbus_gpa_range range;
-	uint32_t offset, left;
-	uint64_t n;
+// The longest page list that is read: a range for each page. What would stand behind it is too long
+// in any case.
+#define MAX_LIST_BYTES                                                                             \
+	(sizeof(struct vmbus_gpa_direct) +                                                         \
+	 VMBUS_MAX_PAGES * (sizeof(struct vmbus_gpa_range) + sizeof(le64)))
 
-	if (!take(c, &range, sizeof(range)))
-		return -EINVAL;
-	offset = le32_to_cpu(range.byte_offset);
-	left = le32_to_cpu(range.byte_count);
+// A private copy of a page list, and how much of it is not read yet.
+struct list {
+	const uint8_t *at, *end;
+	bool whole; // false: the packet has more
+};
+
+// One range with its page numbers. *n_pages: pages of the packet so far.
+static int take_range(struct list *list, uint32_t *n_pages, struct vmbus_pieces *out)
+{
+	uint32_t offset, left;
+	uint64_t n, here;
+
+	if ((size_t)(list->end - list->at) < sizeof(struct vmbus_gpa_range))
+		return list->whole ? -EINVAL : -E2BIG;
+	left = load_u32(list->at);
+	offset = load_u32(list->at + offsetof(struct vmbus_gpa_range, byte_offset));
+	list->at += sizeof(struct vmbus_gpa_range);
 	if (!left || offset >= VMBUS_PAGE_BYTES)
 		return -EINVAL;
 	// 64 bits: the guest's count may be 2^32 - 1.
 	n = ((uint64_t)offset + left + VMBUS_PAGE_BYTES - 1) / VMBUS_PAGE_BYTES;
-	if (n * sizeof(le64) > c->left)
+	here = (uint64_t)(list->end - list->at) / sizeof(le64);
+	if (n > here && list->whole)
 		return -EINVAL;
-	if (n > VMBUS_MAX_PAGES - *n_pages)
+	if (n > VMBUS_MAX_PAGES - *n_pages || n > here)
 		return -E2BIG;
 	*n_pages += (uint32_t)n;
-	for (; n > 0; n--, offset = 0) {
+	for (; n > 0; n--, offset = 0, list->at += sizeof(le64)) {
 		uint32_t bytes = VMBUS_PAGE_BYTES - offset;
-		le64 page;
+		uint64_t page = load_u64(list->at);
 
 		bytes = left < bytes ? left : bytes;
-		if (!take(c, &page, sizeof(page)) || le64_to_cpu(page) >> 40)
+		if (page >> 40)
 			return -EINVAL; // beyond 2^52
-		add_piece(out, le64_to_cpu(page) * VMBUS_PAGE_BYTES + offset, bytes);
+		add_piece(out, page * VMBUS_PAGE_BYTES + offset, bytes);
 		left -= bytes;
 	}
 	return 0;
@@ -105,17 +121,26 @@ static int take_range(struct cursor *c, uint32_t *n_pages, struct vmbus_pieces *
 int vmbus_packet_pieces(struct vmbus_ring *ring, const struct vmbus_packet *packet,
 			struct vmbus_pieces *out)
 {
-	struct cursor c = cursor_at_extra(ring, packet);
-	struct vmbus_gpa_direct head;
-	uint32_t n_ranges, n_pages = 0;
+	uint8_t copy[MAX_LIST_BYTES];
+	uint32_t bytes = packet->extra_bytes, n_ranges, n_pages = 0;
+	struct list list = { .whole = true };
 
 	out->n = out->bytes = 0;
-	if (packet->type != VMBUS_PACKET_GPA_DIRECT || !take(&c, &head, sizeof(head)) ||
-	    !head.n_ranges)
+	if (bytes > sizeof(copy)) {
+		bytes = sizeof(copy);
+		list.whole = false;
+	}
+	if (packet->type != VMBUS_PACKET_GPA_DIRECT || bytes < sizeof(struct vmbus_gpa_direct))
+		return -EINVAL;
+	vmbus_ring_load(ring, packet->extra_pos, copy, bytes);
+	n_ranges = load_u32(copy + offsetof(struct vmbus_gpa_direct, n_ranges));
+	list.at = copy + sizeof(struct vmbus_gpa_direct);
+	list.end = copy + bytes;
+	if (!n_ranges)
 		return -EINVAL;
 	// Each turn takes a page at least, or ends: 128 turns at most, whatever the guest counts.
-	for (n_ranges = le32_to_cpu(head.n_ranges); n_ranges > 0; n_ranges--) {
-		int ret = take_range(&c, &n_pages, out);
+	for (; n_ranges > 0; n_ranges--) {
+		int ret = take_range(&list, &n_pages, out);
 
 		if (ret < 0)
 			return ret;
