@@ -60,7 +60,8 @@ int netvsp_channel_resume(struct netvsp_channel *channel)
 		channel_fail(channel, VMBUS_USER_FAILED_INDEX);
 		return -EBADMSG;
 	}
-	channel->wants_room = channel->armed_room = false;
+	channel->wants_room = 0;
+	channel->armed_room = channel->notice_waits = false;
 	return 0;
 }
 
@@ -233,12 +234,6 @@ int channel_put_transfer(struct netvsp_channel *channel, uint16_t first,
 
 // --- sleep -------------------------------------------------------------------------------------
 
-static bool mail_waits(const struct netvsp_mailbox *mailbox)
-{
-	return __atomic_load_n(&mailbox->state, __ATOMIC_RELAXED) == NETVSP_MAIL_ANSWERED ||
-	       __atomic_load_n(&mailbox->notice_posted, __ATOMIC_RELAXED);
-}
-
 static void disarm(struct netvsp_channel *channel)
 {
 	vmbus_reader_disarm(&channel->reader);
@@ -256,16 +251,18 @@ bool netvsp_channel_arm(struct netvsp_channel *channel, bool armed)
 		return false;
 	}
 	if (channel->mailbox) {
-		if (mail_waits(channel->mailbox))
+		const struct netvsp_mailbox *mailbox = channel->mailbox;
+		uint32_t mail = __atomic_load_n(&mailbox->state, __ATOMIC_RELAXED);
+
+		if ((mail == NETVSP_MAIL_ANSWERED && !channel->wants_room) ||
+		    (__atomic_load_n(&mailbox->notice_posted, __ATOMIC_RELAXED) &&
+		     !channel->notice_waits))
 			return true;
-		// The ring waits for control, which wakes us.
-		if (__atomic_load_n(&channel->mailbox->state, __ATOMIC_RELAXED) ==
-		    NETVSP_MAIL_REQUESTED)
-			return false;
+		if (mail == NETVSP_MAIL_REQUESTED)
+			return false; // the ring waits for control, which wakes us
 	}
 	if (channel->wants_room) {
-		channel->armed_room =
-			vmbus_writer_arm(&channel->writer, VMBUS_COMPLETION_BYTES);
+		channel->armed_room = vmbus_writer_arm(&channel->writer, channel->wants_room);
 		return !channel->armed_room;
 	}
 	return !vmbus_reader_arm(&channel->reader);

@@ -18,6 +18,8 @@
 #define CHANNEL_MAX_SPANS 512 // pieces of guest memory that these lie in …
 #define CHANNEL_PACKET_SPANS (VMBUS_MAX_PAGES + 8u) // … and of one of them
 #define CHANNEL_MAX_MBUFS 256 // into which these are gathered
+#define CHANNEL_MAX_RANGES 375u // sections of a ring packet; Linux takes no more
+#define CHANNEL_SCRATCH_BYTES (PORT_MAX_FRAME + 256u)
 
 // A ring packet of a batch that carries frames, or wants a completion for whatever it carries.
 struct channel_data {
@@ -47,9 +49,11 @@ struct netvsp_channel {
 	struct netvsp_mailbox *mailbox; // channel 0, else NULL
 	struct netvsp_counters *counters;
 	const struct vmbus_bell *bell; // atomic: control exchanges it
-	bool wants_room;               // a packet waits for room for its completion
-	bool armed_room;               // … and the guest was asked to signal it
+	uint32_t wants_room;           // bytes that an answer waits for, 0: none does
+	bool armed_room;               // … and the guest was asked to signal them
+	bool notice_waits;             // for room or a section
 	bool must_signal;              // of the batch: a commit said so
+	uint16_t packet_id;            // of the next coalesced frame
 	uint32_t region;               // of guest memory, looked at last
 	uint32_t send_run, receive_run; // of the buffers, looked at last
 	struct vmbus_reader reader;
@@ -57,6 +61,7 @@ struct netvsp_channel {
 	struct netvsp_journal journal;
 	struct netvsp_section_cache cache;
 	struct channel_work work;
+	uint8_t scratch[CHANNEL_SCRATCH_BYTES]; // a message on its way to a section
 };
 
 // Nothing of it is touched any more.
@@ -80,7 +85,7 @@ void channel_publish(struct netvsp_channel *channel, uint16_t n_in, uint16_t n_o
 // Step 7: rings the guest if it must be. worker.
 void channel_signal(struct netvsp_channel *channel);
 
-// Bytes `at` … of the receive buffer. NULL: they do not lie together; see channel_scatter. worker.
+// The first `bytes` of a section; NULL: they do not lie together, see channel_scatter. worker.
 static ALWAYS_INLINE uint8_t *channel_section(struct netvsp_channel *channel, uint16_t section,
 					      uint32_t bytes)
 {
@@ -96,10 +101,11 @@ static ALWAYS_INLINE uint8_t *channel_section(struct netvsp_channel *channel, ui
 void channel_scatter(struct netvsp_channel *channel, uint16_t section, const void *from,
 		     uint32_t bytes);
 
-// The guest's page bitmap learns of what was written to a section. worker.
+// The dirty bitmap, if there is one, learns of what was written to a section. worker.
 void channel_mark_section(struct netvsp_channel *channel, uint16_t section, uint32_t bytes);
 
-// The packet that gives sections to the guest: one XFER_PAGES. ranges[n], type of what is in them.
+// The packet that gives sections to the guest: one XFER_PAGES. ranges[n], n ≤ CHANNEL_MAX_RANGES;
+// channel_type: enum nvsp_channel_type. Returns as vmbus_writer_put. worker.
 int channel_put_transfer(struct netvsp_channel *channel, uint16_t first,
 			 const struct vmbus_xfer_range *ranges, uint32_t n,
 			 uint32_t channel_type);

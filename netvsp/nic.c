@@ -214,6 +214,7 @@ int netvsp_nic_create(const struct port_cfg *cfg, struct netvsp_nic **out, struc
 	nic->mtu = (cfg->mtu ? cfg->mtu : 1500u) + ETHERNET_BYTES;
 	nic->vm_uid = cfg->vm_uid ? cfg->vm_uid : geteuid();
 	nic->guest.pools = cfg->pools;
+	netvsp_port_init(nic);
 	ret = init_queues(nic);
 	if (ret < 0) {
 		err_set(err, -ret, "NIC %s with %u queues: %s", cfg->name, nic->dev.n_queues,

@@ -25,12 +25,28 @@ uint64_t nic_open_channels(const struct netvsp_nic *nic)
 
 static void job_begin(struct netvsp_nic *nic);
 
+static bool has_jobs(const struct netvsp_nic *nic)
+{
+	for (int i = 0; i < NIC_N_JOBS; i++)
+		if (nic->jobs[i].fn)
+			return true;
+	return false;
+}
+
 // A grace period has passed since channels were taken back.
 static void job_run(void *arg)
 {
 	struct netvsp_nic *nic = arg;
 	struct nic_job *job = nic->jobs;
+	void (*fn)(struct netvsp_nic *);
+	bool is_last;
 
+	// What was to be done may have become void.
+	if (!has_jobs(nic)) {
+		nic->job_running = false;
+		nic_publish(nic);
+		return;
+	}
 	while (!job->fn)
 		job++;
 	// A more urgent one may have come meanwhile, that needs more channels.
@@ -39,20 +55,16 @@ static void job_run(void *arg)
 		return;
 	}
 	nic->job_running = false;
-	void (*fn)(struct netvsp_nic *) = job->fn;
-	bool is_last = job == &nic->jobs[NIC_JOB_LEAVE];
-
+	fn = job->fn;
+	is_last = job == &nic->jobs[NIC_JOB_LEAVE];
 	*job = (struct nic_job){};
 	fn(nic);
 	if (is_last) // the NIC may be gone
 		return;
 	nic_publish(nic);
-	if (!nic->job_running)
-		for (int i = 0; i < NIC_N_JOBS; i++)
-			if (nic->jobs[i].fn) {
-				job_begin(nic);
-				return;
-			}
+	nic_mail_look(nic);
+	if (!nic->job_running && has_jobs(nic))
+		job_begin(nic);
 }
 
 // Takes back what the most urgent job needs.
@@ -103,25 +115,29 @@ void nic_publish(struct netvsp_nic *nic)
 
 // --- what workers say --------------------------------------------------------------------------
 
-static void failed_taken(struct netvsp_nic *nic)
+void nic_channel_gone_wrong(struct netvsp_nic *nic, unsigned int index, enum vmbus_user_failure why)
 {
 	static const char *const whys[] = {
 		[VMBUS_USER_FAILED_INDEX] = "an index of a ring makes no sense",
 		[VMBUS_USER_FAILED_PACKET] = "a packet in a ring makes no sense",
 		[VMBUS_USER_FAILED_PROTOCOL] = "the driver does not keep to the protocol",
 	};
+	char text[80];
 
+	nic->channels[index].failed = true;
+	vmbus_peer_channel_failed(nic->peer, index, why, whys[why]);
+	snprintf(text, sizeof(text), "channel %u: %s", index, whys[why]);
+	netvsp_connection_channel_failed(nic->connection, text);
+}
+
+static void failed_taken(struct netvsp_nic *nic)
+{
 	for (unsigned int i = 0; i < nic->dev.n_queues; i++) {
-		struct nic_channel *c = &nic->channels[i];
+		const struct nic_channel *c = &nic->channels[i];
 		unsigned int why = c->channel ? netvsp_channel_failure(c->channel) : 0;
-		char text[80];
 
-		if (!why || c->failed)
-			continue;
-		c->failed = true;
-		vmbus_peer_channel_failed(nic->peer, i, (enum vmbus_user_failure)why, whys[why]);
-		snprintf(text, sizeof(text), "channel %u: %s", i, whys[why]);
-		netvsp_connection_channel_failed(nic->connection, text);
+		if (why && !c->failed)
+			nic_channel_gone_wrong(nic, i, (enum vmbus_user_failure)why);
 	}
 }
 

@@ -243,8 +243,7 @@ static void closed(struct netvsp_nic *nic)
 	netvsp_control_set_open(&nic->control, nic_open_channels(nic));
 	if (nic->call_channels & 1)
 		nic_control_reset(nic);
-	if (nic->state)
-		nic_record_write(nic);
+	nic_record_write(nic);
 	nic_notice_look(nic);
 	call_finish(nic, 0);
 }
@@ -313,18 +312,12 @@ static void on_granted(void *arg, uint32_t n) { nic_mail_granted(arg, n); }
 
 // --- START, PAUSE, RESUME, SAVE ----------------------------------------------------------------
 
-// Takes up what a switch has left: buffers and sections first, since batches speak of them.
-static int recover(struct netvsp_nic *nic, struct vmbus_peer_recovery *out, struct err *err)
+// Makes what OPEN with RESUME has left to do.
+static int make_resumed(struct netvsp_nic *nic, struct err *err)
 {
-	int ret = nic_control_restore(nic, err);
-
-	if (ret < 0)
-		return ret;
-	ret = nic_recover(nic, out);
-	if (ret < 0)
-		return err_set(err, -ret, "channels cannot be taken up: %s", strerror(-ret));
 	for (unsigned int i = 0; i < nic->dev.n_queues; i++) {
 		struct nic_channel *c = &nic->channels[i];
+		int ret;
 
 		if (!c->open || c->channel || c->failed)
 			continue;
@@ -334,8 +327,6 @@ static int recover(struct netvsp_nic *nic, struct vmbus_peer_recovery *out, stru
 		if (ret < 0)
 			nic_channel_gone_wrong(nic, i, VMBUS_USER_FAILED_INDEX);
 	}
-	nic->n_recovered += out->n_batches;
-	nic->n_lost += out->n_lost;
 	return 0;
 }
 
@@ -347,9 +338,16 @@ static int on_start(void *arg, struct vmbus_peer_recovery *out, struct err *err)
 	if (need_state(nic) < 0)
 		return err_set(err, ENOMEM, "no memory to serve this NIC");
 	if (nic->channels[0].open && nic->channels[0].resume)
-		ret = recover(nic, out, err);
+		ret = nic_restore(nic, out, err);
+	else if (!nic->channels[0].open)
+		begin_control(nic); // whatever was agreed on, its driver is gone
+	if (ret == 0)
+		ret = make_resumed(nic, err);
 	if (ret < 0)
 		return ret;
+	nic_restore_answer(nic);
+	nic->n_recovered += out->n_batches;
+	nic->n_lost += out->n_lost;
 	nic->started = nic->serving = true;
 	nic_publish(nic);
 	nic_call(nic);

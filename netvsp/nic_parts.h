@@ -35,7 +35,11 @@ struct nic_channel {
 };
 
 // What has to wait until workers have let go of channels. Ordered by urgency.
-enum nic_job_kind { NIC_JOB_LEAVE, NIC_JOB_REQUEST, NIC_JOB_MAIL, NIC_JOB_FAILED, NIC_N_JOBS };
+// Mail before requests: what was begun for the guest ends before a pause. None is begun while a
+// request waits (nic_mail_look), so that neither starves.
+enum nic_job_kind { NIC_JOB_LEAVE, NIC_JOB_MAIL, NIC_JOB_REQUEST, NIC_JOB_FAILED, NIC_N_JOBS };
+
+#define NETVSP_GUEST_BELL 1 // data of the guest's eventfd in a queue's epoll
 
 struct nic_job {
 	void (*fn)(struct netvsp_nic *nic); // NULL: nothing to do
@@ -94,6 +98,8 @@ struct netvsp_nic {
 	bool has_last;
 	bool mail_busy;    // a request is being worked on
 	bool asking;       // … and the VMM is asked for sub-channels
+	bool was_granted;  // … and has answered, during a pause
+	uint32_t n_granted;
 	bool telling;      // a notice is with the worker
 	uint32_t effects;  // of the request that is worked on
 	uint64_t notice_at; // when a notice is due, CLOCK_MONOTONIC ns; 0: none
@@ -133,6 +139,10 @@ void netvsp_nic_drain_all(void);
 void netvsp_nic_describe(struct netvsp_nic *nic, struct netvsp_nic_info *info); // control
 void netvsp_nic_kick(struct netvsp_queue *queue); // wakes the worker; control
 
+// --- port_netvsp.c: what the port looks like, before the NIC can be found. helper ----------------
+
+void netvsp_port_init(struct netvsp_nic *nic);
+
 // --- nic_live.c: control -------------------------------------------------------------------------
 
 // Takes channels (bit n: channel n) from their workers; when none has them any more calls fn, then
@@ -156,6 +166,10 @@ void nic_call(struct netvsp_nic *nic);
 // Frees a channel that no worker has, with its descriptors. keep: see netvsp_channel_destroy.
 void nic_channel_close(struct netvsp_nic *nic, unsigned int index, bool keep);
 
+// A channel makes no sense before any worker has it: it counts as failed.
+void nic_channel_gone_wrong(struct netvsp_nic *nic, unsigned int index,
+			    enum vmbus_user_failure why);
+
 // Bits of the channels that are open.
 uint64_t nic_open_channels(const struct netvsp_nic *nic);
 
@@ -170,9 +184,13 @@ void nic_control_init(struct netvsp_nic *nic);
 // Nothing is agreed on any more; no channel is live.
 void nic_control_reset(struct netvsp_nic *nic);
 
-// Takes over what the state memory says, which nic->record holds. GPADLs are known, no channel is
-// live. Returns 0, or -errno with a sentence.
-int nic_control_restore(struct netvsp_nic *nic, struct err *err);
+// Takes over what the state memory says, which nic->record holds, and ends the batches of all
+// channels that were opened with RESUME. GPADLs are known, no channel was made yet. Returns 0, or
+// -errno with a sentence.
+int nic_restore(struct netvsp_nic *nic, struct vmbus_peer_recovery *out, struct err *err);
+
+// An answer that a predecessor made and did not publish is published. Channels were made.
+void nic_restore_answer(struct netvsp_nic *nic);
 
 // Makes buffers, path and spread as they were agreed on; no channel is live. Returns 0 or -errno.
 int nic_sync(struct netvsp_nic *nic);

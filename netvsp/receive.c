@@ -170,7 +170,7 @@ static enum scanned scan_data(struct netvsp_channel *channel, const struct vmbus
 	// Room for the completion first: a packet is not taken unless it can be completed.
 	if (unlikely(packet->wants_completion &&
 		     (work->n_completions + 1) * VMBUS_COMPLETION_BYTES > work->room)) {
-		channel->wants_room = true;
+		channel->wants_room = VMBUS_COMPLETION_BYTES;
 		return SCAN_FULL;
 	}
 	work->n_completions += packet->wants_completion;
@@ -194,7 +194,7 @@ static bool scan(struct netvsp_channel *channel)
 
 	work->n_data = work->n_spans = work->n_frames = work->n_mbufs = 0;
 	work->n_completions = work->n_bad_acks = 0;
-	channel->wants_room = false;
+	channel->wants_room = 0;
 	work->room = -1;
 	while ((ret = vmbus_reader_next(&channel->reader, &packet)) > 0) {
 		enum scanned what = SCANNED;
