@@ -267,7 +267,6 @@ void nic_restore_answer(struct netvsp_nic *nic)
 	    nic->last.serial <= netvsp_channel_answered(c->channel))
 		return;
 	nic->mailbox.answer = nic->last;
-	nic->mailbox.serial = nic->last.serial;
 	__atomic_store_n(&nic->mailbox.state, NETVSP_MAIL_ANSWERED, __ATOMIC_RELEASE);
 }
 
@@ -280,7 +279,6 @@ static void finish(struct netvsp_nic *nic)
 	nic->has_last = true;
 	nic_record_write(nic);
 	nic->mailbox.answer = nic->working;
-	nic->mailbox.serial = nic->working.serial;
 	nic->mail_busy = false;
 	// Release: the worker that sees the word sees the answer.
 	__atomic_store_n(&nic->mailbox.state, NETVSP_MAIL_ANSWERED, __ATOMIC_RELEASE);

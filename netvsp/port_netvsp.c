@@ -143,7 +143,7 @@ static void get_link(struct port_dev *dev, struct port_link *link)
 	*link = (struct port_link){ .up = info.ready, .speed_mbps = info.ready ? 10000 : 0 };
 	if (!info.attached)
 		snprintf(link->reason, sizeof(link->reason),
-			 "no guest attached: a VMM attaches as %s", nic->name);
+			 "no guest attached: a VMM attaches as %.58s", nic->name);
 	else if (!info.ready)
 		snprintf(link->reason, sizeof(link->reason), "%s", info.state);
 }
@@ -160,9 +160,10 @@ static void get_stats(struct port_dev *dev, struct port_dev_stats *stats)
 }
 
 // Which channel the guest wants each frame on. One that is not open is served by the primary.
-static void choose(struct port_dev *dev, struct rte_mbuf **pkts, uint16_t n, uint16_t *queues)
+static void choose(const struct port_dev *dev, struct rte_mbuf **pkts, uint16_t n,
+		   uint16_t *queues)
 {
-	struct netvsp_nic *nic = port_netvsp_nic(dev);
+	const struct netvsp_nic *nic = container_of(dev, const struct netvsp_nic, dev);
 	const struct netvsp_spread *spread = rcu_get(&nic->guest.rss);
 	uint8_t channels[PORT_BATCH] = {};
 
