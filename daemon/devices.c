@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "daemon/device.h"
+#include "netvsp/port_netvsp.h"
 
 #define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4      // … so often at most
@@ -134,6 +135,14 @@ static void tell(struct device *p, const char *what)
 			     json_pack("{s:s}", "reason", p->state == FAILED ? p->err.text : ""));
 }
 
+// Guests' ports live above the data plane, which does not know them.
+static const struct port_ops *kind_of(const struct port_obj *o)
+{
+	const char *word = port_kind_words[o->kind];
+
+	return strcmp(word, port_netvsp.kind) == 0 ? &port_netvsp : port_kind_find(word);
+}
+
 // helper
 static int open_work(void *arg)
 {
@@ -154,7 +163,7 @@ static int open_work(void *arg)
 		.peer = o->peer,
 		.pools = p->all->cfg.pools,
 	};
-	const struct port_ops *ops = port_kind_find(port_kind_words[o->kind]);
+	const struct port_ops *ops = kind_of(o);
 
 	uint32_t level = rte_log_get_global_level();
 	int ret;
