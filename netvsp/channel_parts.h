@@ -17,7 +17,7 @@
 #define CHANNEL_MAX_ACKS 512  // acknowledged packets, of a batch
 #define CHANNEL_MAX_SPANS 512 // pieces of guest memory that these lie in …
 #define CHANNEL_PACKET_SPANS (VMBUS_MAX_PAGES + 8u) // … and of one of them
-#define CHANNEL_MAX_MBUFS 256 // into which these are gathered
+#define CHANNEL_MAX_MBUFS 512 // into which these are gathered
 #define CHANNEL_MAX_RANGES 375u // sections of a ring packet; Linux takes no more
 #define CHANNEL_SCRATCH_BYTES (PORT_MAX_FRAME + 256u)
 

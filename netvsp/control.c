@@ -498,6 +498,11 @@ void netvsp_control_set_open(struct netvsp_control *control, uint64_t channels)
 	control->open_channels = channels;
 }
 
+uint64_t netvsp_open_channels(const struct netvsp_control *control)
+{
+	return control->open_channels & netvsp_channel_mask(control->agreed.n_subchannels);
+}
+
 void netvsp_control_set_link(struct netvsp_control *control, bool up, uint64_t speed)
 {
 	control->config.link_up = up;

@@ -19,6 +19,15 @@ bool netvsp_is_version(uint32_t version);
 // version's longest message. version 0: none was agreed on.
 uint32_t netvsp_completion_bytes(uint32_t version);
 
+// The primary and n ≤ 63 sub-channels, a bit each.
+static inline uint64_t netvsp_channel_mask(uint32_t n)
+{
+	return UINT64_MAX >> (VMBUS_USER_MAX_CHANNELS - 1 - n);
+}
+
+// The channels that are open, of those that were granted and the primary; a bit each.
+uint64_t netvsp_open_channels(const struct netvsp_control *control);
+
 // --- rndis_control.c ---------------------------------------------------------------------------
 
 // The RNDIS message of an NVSP 107. Returns effects, or one of the two above.

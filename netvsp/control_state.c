@@ -171,7 +171,7 @@ static int decode_settings(const struct vmbus_state_record *record, struct netvs
 	if (!rss->hash)
 		*rss = (struct netvsp_rss){};
 	else if (agreed->phase != VMBUS_STATE_OPERATIONAL ||
-		 !netvsp_rss_is_valid(rss, UINT64_MAX >> (63 - n)))
+		 !netvsp_rss_is_valid(rss, netvsp_channel_mask(n)))
 		return bad(err, "RSS hash info", rss->hash, "0, or its table is wrong");
 	return 0;
 }
@@ -192,7 +192,7 @@ static int decode_told(const struct vmbus_state_record *record, struct netvsp_co
 	told->link_up = link;
 	told->speed = le32_to_cpu(record->speed_told);
 	told->table = bits & TOLD_TABLE;
-	told->table_channels = UINT64_MAX >> (63 - control->agreed.n_subchannels);
+	told->table_channels = netvsp_channel_mask(control->agreed.n_subchannels);
 	// Nobody knows whether this was said: once more does no harm.
 	told->offloads = control->agreed.offloads == netvsp_offloads_default();
 	control->vf.told = le32_to_cpu(record->vf_serial_told);
@@ -222,9 +222,10 @@ static int decode_answer(const struct vmbus_state_record *record,
 		return 0;
 	case VMBUS_STATE_RNDIS_ANSWER:
 		if (bytes < sizeof(struct rndis_header) || bytes > sizeof(answer->message) ||
-		    bytes > agreed->receive.section_bytes)
+		    bytes > netvsp_section_bytes(agreed->mtu))
 			return bad(err, "bytes of the answer", bytes, "8 to a section's size");
-		answer->message_bytes = bytes;
+		// The guest may have taken its buffer away since.
+		answer->message_bytes = agreed->receive.n_sections ? bytes : 0;
 		memcpy(answer->message, record->answer_message, bytes);
 		// The completion beside a message is never empty.
 		answer->completes = load_u32(answer->completion) != 0;

@@ -38,12 +38,11 @@ static bool can_have_vf(const struct netvsp_control *control)
 // first time all that were granted must be open.
 static uint64_t table_channels(const struct netvsp_control *control)
 {
-	uint32_t n = control->agreed.n_subchannels + 1;
-	uint64_t all = n < 64 ? (1ull << n) - 1 : UINT64_MAX;
-	uint64_t channels = control->open_channels & all;
+	uint32_t n = control->agreed.n_subchannels;
+	uint64_t channels = netvsp_open_channels(control);
 
-	if (n == 1 || (control->told.table ? channels == control->told.table_channels :
-					     channels != all))
+	if (!n || (control->told.table ? channels == control->told.table_channels :
+					 channels != netvsp_channel_mask(n)))
 		return 0;
 	return channels;
 }
@@ -112,7 +111,8 @@ static void put_indication(struct netvsp_notice *out, enum rndis_indication stat
 
 	out->in_section = true;
 	put(out, &head, sizeof(head));
-	put(out, buffer, bytes);
+	if (bytes)
+		put(out, buffer, bytes);
 }
 
 static void put_offloads(struct netvsp_notice *out, const struct netvsp_control *control)

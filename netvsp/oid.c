@@ -204,7 +204,7 @@ static void put_offloads(struct netvsp_value *value, const struct netvsp_control
 {
 	uint32_t revision = netvsp_offloads_revision(control);
 	struct ndis_object asked;
-	struct ndis_offload out;
+	struct ndis_offload out = {};
 
 	if (info->bytes >= sizeof(asked)) {
 		memcpy(&asked, info->data, sizeof(asked));
@@ -232,7 +232,7 @@ static void put_encapsulation(struct netvsp_value *value)
 
 static void put_rss_capabilities(struct netvsp_value *value, uint32_t n_channels)
 {
-	struct ndis_rss_capabilities out;
+	struct ndis_rss_capabilities out = {};
 
 	netvsp_rss_capabilities(n_channels, &out);
 	put(value, &out, sizeof(out));
@@ -348,7 +348,7 @@ static uint32_t set_rss(struct netvsp_control *control, const struct netvsp_info
 			uint32_t *effects)
 {
 	struct netvsp_rss *rss = &control->agreed.rss;
-	uint32_t status = netvsp_rss_parse(info, control->open_channels, rss);
+	uint32_t status = netvsp_rss_parse(info, netvsp_open_channels(control), rss);
 
 	if (memcmp(rss, &control->before.rss, sizeof(*rss)) != 0)
 		*effects = NETVSP_SET_RSS;

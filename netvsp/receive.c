@@ -56,23 +56,47 @@ static bool add_pages(struct netvsp_channel *channel, const struct guest_memory 
 	return true;
 }
 
-// The pages that a GPA_DIRECT packet names.
-static bool add_pieces(struct netvsp_channel *channel, const struct vmbus_packet *packet)
+static ALWAYS_INLINE bool add_piece(struct netvsp_channel *channel, const struct guest_memory *memory,
+		      const struct vmbus_piece *piece)
 {
-	const struct guest_memory *memory = rcu_get(&channel->guest->memory);
+	const uint8_t *host = memory_at(channel, memory, piece->gpa, piece->bytes);
+
+	if (unlikely(!host))
+		return add_pages(channel, memory, *piece);
+	add_span(&channel->work, host, piece->bytes);
+	return true;
+}
+
+static bool add_many_pieces(struct netvsp_channel *channel, const struct guest_memory *memory,
+			    const struct vmbus_packet *packet)
+{
 	struct vmbus_pieces pieces;
 
-	if (!memory || vmbus_packet_pieces(&channel->reader.ring, packet, &pieces) < 0)
+	if (vmbus_packet_pieces(&channel->reader.ring, packet, &pieces) < 0)
 		return false;
-	for (uint32_t i = 0; i < pieces.n; i++) {
-		const struct vmbus_piece *piece = &pieces.pieces[i];
-		const uint8_t *host = memory_at(channel, memory, piece->gpa, piece->bytes);
-
-		if (likely(host))
-			add_span(&channel->work, host, piece->bytes);
-		else if (!add_pages(channel, memory, *piece))
+	for (uint32_t i = 0; i < pieces.n; i++)
+		if (!add_piece(channel, memory, &pieces.pieces[i]))
 			return false;
-	}
+	return true;
+}
+
+// The pages that a GPA_DIRECT packet names.
+static ALWAYS_INLINE bool add_pieces(struct netvsp_channel *channel,
+				     const struct vmbus_packet *packet)
+{
+	const struct guest_memory *memory = rcu_get(&channel->guest->memory);
+	struct vmbus_piece pieces[VMBUS_PLAIN_PIECES];
+	uint32_t contiguous, n;
+	const uint8_t *list = vmbus_ring_at(&channel->reader.ring, packet->extra_pos, &contiguous);
+
+	if (unlikely(!memory))
+		return false;
+	n = vmbus_packet_plain_pieces(packet, list, contiguous, pieces);
+	if (unlikely(!n))
+		return add_many_pieces(channel, memory, packet);
+	for (uint32_t i = 0; i < n; i++)
+		if (unlikely(!add_piece(channel, memory, &pieces[i])))
+			return false;
 	return true;
 }
 
@@ -99,7 +123,7 @@ static bool add_section(struct netvsp_channel *channel, uint32_t section, uint32
 
 // The RNDIS message of a packet: bytes of a section, then pages. Returns its bytes; 0: none, or
 // not all of it is there. Spans begin at work->n_spans.
-static uint32_t add_message(struct netvsp_channel *channel, const struct vmbus_packet *packet,
+static ALWAYS_INLINE uint32_t add_message(struct netvsp_channel *channel, const struct vmbus_packet *packet,
 			    const struct nvsp_rndis_packet *nvsp)
 {
 	struct channel_work *work = &channel->work;
@@ -144,7 +168,7 @@ static bool is_full(const struct netvsp_channel *channel)
 }
 
 // A packet that is no acknowledgement.
-static enum scanned scan_data(struct netvsp_channel *channel, const struct vmbus_packet *packet)
+static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel, const struct vmbus_packet *packet)
 {
 	struct channel_work *work = &channel->work;
 	struct channel_data *data = &work->data[work->n_data];
@@ -196,7 +220,7 @@ static bool scan(struct netvsp_channel *channel)
 	work->n_completions = work->n_bad_acks = 0;
 	channel->wants_room = 0;
 	work->room = -1;
-	while ((ret = vmbus_reader_next(&channel->reader, &packet)) > 0) {
+	while ((ret = vmbus_reader_take(&channel->reader, &packet)) > 0) {
 		enum scanned what = SCANNED;
 
 		if (packet.type == VMBUS_PACKET_COMPLETION) {

@@ -116,12 +116,13 @@ static bool take_packet(struct head *head, uint32_t copied, uint32_t left,
 	return take_ppis(head, ppi, ppi_bytes, frame);
 }
 
-// Copies the first bytes of the packet at *at, of which `left` are there, and moves on.
-static ALWAYS_INLINE uint32_t copy_head(struct head *head, struct netvsp_cursor *at, uint32_t left)
+// Copies the first bytes of the packet at *at, which has a header's at least, and moves on. Returns
+// how many: what lies together, since drivers put head and frame in different places.
+static ALWAYS_INLINE uint32_t copy_head(struct head *head, struct netvsp_cursor *at)
 {
-	uint32_t bytes = left < HEAD_BYTES ? left : HEAD_BYTES;
+	uint32_t bytes = at->span->bytes - at->at;
 
-	if (likely(at->span->bytes - at->at >= HEAD_BYTES)) {
+	if (likely(bytes >= HEAD_BYTES)) {
 		const uint8_t *from = at->span->host + at->at;
 
 		for (uint32_t i = 0; i < HEAD_BYTES; i += 32)
@@ -130,6 +131,8 @@ static ALWAYS_INLINE uint32_t copy_head(struct head *head, struct netvsp_cursor 
 		at->at += HEAD_BYTES;
 		return HEAD_BYTES;
 	}
+	if (unlikely(bytes < PACKET_BYTES))
+		bytes = PACKET_BYTES;
 	netvsp_cursor_read(at, head->bytes, bytes);
 	return bytes;
 }
@@ -150,7 +153,7 @@ int netvsp_frames_find(const struct netvsp_span *spans, uint32_t bytes, uint32_t
 
 		if (unlikely(left < PACKET_BYTES || *n == max))
 			return -EINVAL;
-		copied = copy_head(&head, &at, left);
+		copied = copy_head(&head, &at);
 		if (unlikely(!take_packet(&head, copied, left, &at, frame)))
 			return -EINVAL;
 		if (unlikely(frame->bytes > (frame->info & NETVSP_FRAME_LSO ? NETVSP_MAX_LSO :

@@ -30,10 +30,14 @@ static void make_gpadl(struct rig *rig, struct vmbus_runs *gpadl, struct vmbus_r
 static void make_memory(struct rig *rig)
 {
 	const struct guest_region low = { RIG_GPA, rig->ram_bytes, rig->ram, false };
-	const struct guest_region high = { rig_page_gpa(0), RIG_PAGES * PAGE, rig->pages, false };
+	const uint32_t half = RIG_PAGES / 2 * PAGE;
+	const struct guest_region high = { rig_page_gpa(0), half, rig->pages, false };
+	const struct guest_region higher = { rig_page_gpa(0) + half, half, rig->pages + half,
+					     false };
 
 	assert_int_equal(guest_memory_add(&rig->memory, &low), 0);
 	assert_int_equal(guest_memory_add(&rig->memory, &high), 0);
+	assert_int_equal(guest_memory_add(&rig->memory, &higher), 0);
 	rcu_set(&rig->guest.memory, &rig->memory);
 }
 
@@ -270,7 +274,8 @@ bool rig_read(struct rig *rig, struct rig_packet *packet)
 	assert_true(ret >= 0);
 	if (ret == 0)
 		return false;
-	*packet = (struct rig_packet){ .type = raw.type, .id = raw.transaction };
+	packet->type = raw.type;
+	packet->id = raw.transaction;
 	vmbus_ring_load(&rig->rx.ring, raw.payload_pos, nvsp,
 			raw.payload_bytes < 16 ? raw.payload_bytes : 16);
 	packet->nvsp_type = nvsp[0];

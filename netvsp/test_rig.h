@@ -12,8 +12,8 @@
 #include "vmbus/packet.h"
 
 #define RIG_GPA 0x100000ull    // where the guest's memory begins
-#define RIG_PAGES 64u          // free pages to send from …
-#define RIG_PAGES_GAP 0x400000 // … of a second region, whose GPAs begin so far behind
+#define RIG_PAGES 64u            // free pages to send from …
+#define RIG_PAGES_GAP 0x40000000 // … so far behind, in two regions that follow each other
 #define RIG_SECTION 6144u      // bytes of a send section
 #define RIG_N_SEND 32u
 #define RIG_PAGE_SET 0xcafe

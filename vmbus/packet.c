@@ -5,36 +5,6 @@
 
 #include "vmbus/ring.h"
 
-// pos < 2 × size, since no packet is as long as its ring.
-static uint32_t wrap(uint32_t pos, uint32_t size) { return pos >= size ? pos - size : pos; }
-
-int vmbus_packet_parse(const struct vmbus_packet_header *header, uint32_t pos, uint32_t avail,
-		       uint32_t size, struct vmbus_packet *packet)
-{
-	uint32_t payload = le16_to_cpu(header->payload8) * 8u;
-	uint32_t length = le16_to_cpu(header->length8) * 8u;
-	uint16_t type = le16_to_cpu(header->type), flags = le16_to_cpu(header->flags);
-
-	if (payload < sizeof(*header) || length < payload ||
-	    length + VMBUS_PACKET_TRAILER_BYTES > avail || flags & ~VMBUS_PACKET_WANTS_COMPLETION)
-		return -EBADMSG;
-	if (type != VMBUS_PACKET_INBAND && type != VMBUS_PACKET_COMPLETION &&
-	    type != VMBUS_PACKET_GPA_DIRECT && type != VMBUS_PACKET_XFER_PAGES)
-		return -EBADMSG;
-	*packet = (struct vmbus_packet){
-		.type = type,
-		.wants_completion = flags & VMBUS_PACKET_WANTS_COMPLETION,
-		.transaction = le64_to_cpu(header->transaction),
-		.pos = pos,
-		.bytes = length + VMBUS_PACKET_TRAILER_BYTES,
-		.extra_pos = wrap(pos + (uint32_t)sizeof(*header), size),
-		.extra_bytes = payload - (uint32_t)sizeof(*header),
-		.payload_pos = wrap(pos + payload, size),
-		.payload_bytes = length - payload,
-	};
-	return 0;
-}
-
 // Reads the part between packet header and payload from front to back, each byte once.
 struct cursor {
 	struct vmbus_ring *ring;
@@ -78,11 +48,22 @@ static void add_piece(struct vmbus_pieces *out, uint64_t gpa, uint32_t bytes)
 	(sizeof(struct vmbus_gpa_direct) +                                                         \
 	 VMBUS_MAX_PAGES * (sizeof(struct vmbus_gpa_range) + sizeof(le64)))
 
-// A private copy of a page list, and how much of it is not read yet.
+// What is not read yet of a page list, in the ring or in a private copy. The words are 8-aligned
+// and each is loaded once.
 struct list {
 	const uint8_t *at, *end;
 	bool whole; // false: the packet has more
 };
+
+static uint32_t load_once_u32(const uint8_t *p)
+{
+	return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+}
+
+static uint64_t load_once_u64(const uint8_t *p)
+{
+	return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+}
 
 // One range with its page numbers. *n_pages: pages of the packet so far.
 static int take_range(struct list *list, uint32_t *n_pages, struct vmbus_pieces *out)
@@ -92,8 +73,8 @@ static int take_range(struct list *list, uint32_t *n_pages, struct vmbus_pieces 
 
 	if ((size_t)(list->end - list->at) < sizeof(struct vmbus_gpa_range))
 		return list->whole ? -EINVAL : -E2BIG;
-	left = load_u32(list->at);
-	offset = load_u32(list->at + offsetof(struct vmbus_gpa_range, byte_offset));
+	left = load_once_u32(list->at);
+	offset = load_once_u32(list->at + offsetof(struct vmbus_gpa_range, byte_offset));
 	list->at += sizeof(struct vmbus_gpa_range);
 	if (!left || offset >= VMBUS_PAGE_BYTES)
 		return -EINVAL;
@@ -107,7 +88,7 @@ static int take_range(struct list *list, uint32_t *n_pages, struct vmbus_pieces 
 	*n_pages += (uint32_t)n;
 	for (; n > 0; n--, offset = 0, list->at += sizeof(le64)) {
 		uint32_t bytes = VMBUS_PAGE_BYTES - offset;
-		uint64_t page = load_u64(list->at);
+		uint64_t page = load_once_u64(list->at);
 
 		bytes = left < bytes ? left : bytes;
 		if (page >> 40)
@@ -121,21 +102,23 @@ static int take_range(struct list *list, uint32_t *n_pages, struct vmbus_pieces 
 int vmbus_packet_pieces(struct vmbus_ring *ring, const struct vmbus_packet *packet,
 			struct vmbus_pieces *out)
 {
-	uint8_t copy[MAX_LIST_BYTES];
-	uint32_t bytes = packet->extra_bytes, n_ranges, n_pages = 0;
-	struct list list = { .whole = true };
+	uint8_t copy[MAX_LIST_BYTES] __attribute__((aligned(8)));
+	uint32_t bytes = packet->extra_bytes, contiguous, n_ranges, n_pages = 0;
+	struct list list = { .at = vmbus_ring_at(ring, packet->extra_pos, &contiguous) };
 
 	out->n = out->bytes = 0;
-	if (bytes > sizeof(copy)) {
+	list.whole = bytes <= sizeof(copy);
+	if (unlikely(!list.whole))
 		bytes = sizeof(copy);
-		list.whole = false;
-	}
 	if (packet->type != VMBUS_PACKET_GPA_DIRECT || bytes < sizeof(struct vmbus_gpa_direct))
 		return -EINVAL;
-	vmbus_ring_load(ring, packet->extra_pos, copy, bytes);
-	n_ranges = load_u32(copy + offsetof(struct vmbus_gpa_direct, n_ranges));
-	list.at = copy + sizeof(struct vmbus_gpa_direct);
-	list.end = copy + bytes;
+	if (unlikely(contiguous < bytes)) {
+		vmbus_ring_load(ring, packet->extra_pos, copy, bytes);
+		list.at = copy;
+	}
+	list.end = list.at + bytes;
+	n_ranges = load_once_u32(list.at + offsetof(struct vmbus_gpa_direct, n_ranges));
+	list.at += sizeof(struct vmbus_gpa_direct);
 	if (!n_ranges)
 		return -EINVAL;
 	// Each turn takes a page at least, or ends: 128 turns at most, whatever the guest counts.

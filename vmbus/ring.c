@@ -130,30 +130,20 @@ int vmbus_reader_init(struct vmbus_reader *reader, const struct vmbus_ring *ring
 	return 0;
 }
 
+int vmbus_reader_look(struct vmbus_reader *reader)
+{
+	// Acquire: packets before this index are there whole.
+	uint32_t end = load_acquire(&reader->ring.header->write);
+
+	if (unlikely(!is_index(&reader->ring, end)))
+		return -EBADMSG;
+	reader->end = end;
+	return end != reader->next;
+}
+
 int vmbus_reader_next(struct vmbus_reader *reader, struct vmbus_packet *packet)
 {
-	struct vmbus_ring *ring = &reader->ring;
-	struct vmbus_packet_header header;
-	uint32_t avail;
-
-	if (reader->next == reader->end) {
-		// Acquire: packets before this index are there whole.
-		uint32_t end = load_acquire(&ring->header->write);
-
-		if (unlikely(!is_index(ring, end)))
-			return -EBADMSG;
-		if (end == reader->next)
-			return 0;
-		reader->end = end;
-	}
-	avail = used(ring, reader->end, reader->next);
-	if (unlikely(avail < sizeof(header)))
-		return -EBADMSG;
-	vmbus_ring_load_small(ring, reader->next, &header, sizeof(header));
-	if (unlikely(vmbus_packet_parse(&header, reader->next, avail, ring->size, packet) < 0))
-		return -EBADMSG;
-	reader->next = vmbus_ring_advance(ring, reader->next, packet->bytes);
-	return 1;
+	return vmbus_reader_take(reader, packet);
 }
 
 void vmbus_reader_back(struct vmbus_reader *reader, uint32_t pos) { reader->next = pos; }
@@ -265,35 +255,31 @@ int vmbus_writer_put(struct vmbus_writer *writer, const struct vmbus_packet_out 
 
 int vmbus_writer_complete(struct vmbus_writer *writer, uint64_t transaction, uint64_t payload)
 {
-	// Header, payload and trailer, as one object: most of these are stored at once.
-	struct completion {
-		struct vmbus_packet_header header;
-		le64 payload, trailer;
-	} packet = {
-		.header = { .type = cpu_to_le16(VMBUS_PACKET_COMPLETION),
-			    .payload8 = cpu_to_le16(sizeof(packet.header) / 8),
-			    .length8 = cpu_to_le16(sizeof(packet) / 8 - 1),
-			    .transaction = cpu_to_le64(transaction) },
-		.payload = cpu_to_le64(payload),
-		.trailer = cpu_to_le64((uint64_t)writer->next << 32),
+	// Header, payload and trailer, word by word: no bytes go through memory on their way.
+	const uint64_t words[] = {
+		VMBUS_PACKET_COMPLETION |
+			(uint64_t)sizeof(struct vmbus_packet_header) / 8 << 16 |
+			(uint64_t)(VMBUS_COMPLETION_BYTES - VMBUS_PACKET_TRAILER_BYTES) / 8 << 32,
+		transaction, payload, (uint64_t)writer->next << 32,
 	};
 	struct vmbus_ring *ring = &writer->ring;
 	uint32_t contiguous;
 	uint8_t *to;
 
-	static_assert(sizeof(packet) == VMBUS_COMPLETION_BYTES);
-	if (unlikely(room(ring, writer->next, writer->read) < sizeof(packet))) {
+	static_assert(sizeof(words) == VMBUS_COMPLETION_BYTES);
+	if (unlikely(room(ring, writer->next, writer->read) < sizeof(words))) {
 		int64_t now = vmbus_writer_room(writer);
 
-		if (now < (int64_t)sizeof(packet))
+		if (now < (int64_t)sizeof(words))
 			return now < 0 ? -EBADMSG : -ENOSPC;
 	}
 	to = vmbus_ring_at(ring, writer->next, &contiguous);
-	if (likely(contiguous >= sizeof(packet)))
-		memcpy(to, &packet, sizeof(packet));
+	if (likely(contiguous >= sizeof(words)))
+		for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
+			memcpy(to + 8 * i, &words[i], 8);
 	else
-		vmbus_ring_store(ring, writer->next, &packet, sizeof(packet));
-	writer->next = vmbus_ring_advance(ring, writer->next, sizeof(packet));
+		vmbus_ring_store(ring, writer->next, words, sizeof(words));
+	writer->next = vmbus_ring_advance(ring, writer->next, sizeof(words));
 	return 0;
 }
 
