@@ -185,8 +185,9 @@ static void only_who_may_attaches(void **state)
 	uint8_t wrong[32] = { 1, 2, 3, 254 };
 	char path[] = "/tmp/weft-test-token-XXXXXX", text[65] = "";
 	int fd = mkstemp(path);
-	struct port_cfg cfg = { .name = "b", .n_queues = 1, .token_file = path,
-				.pools = &sw.pools };
+	struct port_cfg cfg = {
+		.name = "b", .n_queues = 1, .token_file = path, .pools = &sw.pools
+	};
 	struct port_dev *dev, *second;
 	struct err err = {};
 

@@ -40,8 +40,9 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 
 void sw_open_port(uint16_t n_queues)
 {
-	const struct port_cfg cfg = { .name = "web0", .mtu = 1500, .n_queues = n_queues,
-				      .pools = &sw.pools };
+	const struct port_cfg cfg = {
+		.name = "web0", .mtu = 1500, .n_queues = n_queues, .pools = &sw.pools
+	};
 	struct err err = {};
 
 	if (port_netvsp.open(&cfg, &sw.dev, &err) < 0)
