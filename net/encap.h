@@ -17,9 +17,6 @@ struct rte_mbuf;
 
 #define ENCAP_MAX_BYTES 74u  // longest outer header: tagged, IPv6, UDP, VXLAN
 #define ENCAP_HEADROOM 80u   // what push may write in front of a frame, whatever it adds
-#define ENCAP_VXLAN_PORT 4789 // RFC 7348, 5
-#define ENCAP_FIRST_PORT 49152u // UDP source ports: this + 14 bits of entropy
-#define ENCAP_MAX_ID 0xffffffu
 
 // What pop finds wrong, in the form of dataplane/drop.h, which takes this list over as it is.
 // X(SYMBOL, "Name", "what it means, and what to do where something can be done")
@@ -30,8 +27,8 @@ struct rte_mbuf;
 	X(OUTER_PROTOCOL, "OuterProtocol", "an outer header that is not of this encapsulation")    \
 	X(OUTER_CONGESTION, "OuterCongestion", "marked as congested outside, where the inner "     \
 					       "packet cannot carry the mark (RFC 6040)")          \
-	X(ENCAP_FLAGS, "EncapFlags", "flags or version that NVGRE or VXLAN forbids")               \
-	X(ENCAP_NO_KEY, "EncapNoKey", "GRE without a key: no virtual subnet is named")             \
+	X(TUNNEL_FLAGS, "TunnelFlags", "flags or version that NVGRE or VXLAN forbids")             \
+	X(TUNNEL_NO_KEY, "TunnelNoKey", "GRE without a key: no virtual subnet is named")           \
 	X(VIRTUAL_SUBNET_ID, "VirtualSubnetId", "VSID or VNI out of range, or not known here")     \
 	X(INNER_INVALID, "InnerInvalid", "the inner frame is shorter than its headers say")        \
 	X(INNER_VLAN, "InnerVlan", "the inner frame is tagged, which the encapsulation forbids")
@@ -72,7 +69,7 @@ struct encap_header {
 	uint8_t n_bytes;               // of header: what push adds to a frame
 	bool ipv6;
 	uint8_t tos_copied, tos_fixed; // outer TOS = inner & copied | fixed
-	uint16_t flow_mask, flow_fixed; // FlowID or source port = entropy & mask | fixed
+	uint8_t flow_copied, flow_fixed; // NVGRE: FlowID = entropy & copied | fixed
 	uint16_t csum;                 // IPv4: folded sum of the header less TOS and length
 } __attribute__((aligned(64)));
 
