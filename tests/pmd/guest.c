@@ -8,6 +8,8 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
+#include "net/csum.h"
+
 #define ATTACH_S 30 // to wait for the switch
 
 static const char *vhost_device(uint32_t number, char name[32])
@@ -325,6 +327,23 @@ static void look_at(struct guest *g, const struct rte_mbuf *m)
 		g->counters.bad_vlan++;
 }
 
+// Makes the answer of an ICMP echo request, RFC 792; other frames stay as they are.
+static void answer_ping(uint8_t *frame, uint32_t bytes)
+{
+	struct ipv4_header *ip = (struct ipv4_header *)(frame + sizeof(struct eth_header));
+	struct icmp_header *icmp = (struct icmp_header *)(ip + 1);
+	be32 asker = ip->src;
+
+	if (bytes < sizeof(struct eth_header) + sizeof(*ip) + sizeof(*icmp) ||
+	    be16_to_cpu(((struct eth_header *)frame)->type) != ETH_TYPE_IPV4 ||
+	    ip->version_ihl != 0x45 || ip->proto != IP_PROTO_ICMP || icmp->type != 8)
+		return;
+	ip->src = ip->dst;
+	ip->dst = asker;
+	icmp->type = 0;
+	icmp->csum = csum_update16(icmp->csum, cpu_to_be16(8 << 8), cpu_to_be16(0));
+}
+
 // Sends frames back, those to groups not. The backlog is empty.
 static void echo(struct guest *g, uint32_t queue, struct rte_mbuf **pkts, uint32_t n)
 {
@@ -340,6 +359,7 @@ static void echo(struct guest *g, uint32_t queue, struct rte_mbuf **pkts, uint32
 		}
 		eth->dst = eth->src;
 		eth->src = g->port.mac;
+		answer_ping((uint8_t *)eth, pkts[i]->data_len);
 		pkts[i]->ol_flags &= RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
 		b->frames[b->n++] = pkts[i];
 		g->counters.sent_bytes += pkts[i]->pkt_len;

@@ -29,8 +29,8 @@
 #define DRAIN_S 10.0
 
 enum phase {
+	PHASE_PAUSE, // receives only; how it begins
 	PHASE_RUN,
-	PHASE_PAUSE,   // receives only
 	PHASE_FILL,  // sends only, until no queue takes more
 	PHASE_DRAIN, // as paused, and then the end
 };
