@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A synthetic NIC of a VM: a device of the VMBus server (channel.h) whose channels are served by the
-// switch (client.h). It passes the guest's wishes on and answers the guest when the switch has
+// A synthetic NIC of a VM: a device of the VMBus server (channel.h) whose channels are served by
+// the switch (client.h). It passes the guest's wishes on and answers the guest when the switch has
 // answered: docs/vmbus-user.md, section 6.
 //
-// One thread: that of server and client. The NIC is offered to the guest when the switch first knows
-// it, or at once when it was restored.
+// One thread: that of server and client. The NIC is offered to the guest when the switch first
+// knows it, or at once when it was restored.
 #pragma once
 
 #include "vmbus/channel.h"
@@ -17,9 +17,9 @@ struct vmbus_nic_ops {
 	// An eventfd that rings when the guest signals connection_id (KVM_HYPERV_EVENTFD). Returns
 	// it or -errno. It must live until `closed`.
 	int (*doorbell)(void *vmm, uint32_t channel, uint32_t connection_id);
-	// Where an event for (vp, sint), flag `target->flag`, goes: fills mode, gpa and fd; the rest
-	// is filled in. VMBUS_USER_MODE_NONE if there is no such place now; then vmbus_nic_retarget
-	// when there is. fd must live until the channel is retargeted or closed.
+	// Where an event for (vp, sint), flag `target->flag`, goes: fills mode, gpa and fd; the
+	// rest is filled in. VMBUS_USER_MODE_NONE if there is no such place now; then
+	// vmbus_nic_retarget when there is. fd must live until the channel is retargeted or closed.
 	void (*target)(void *vmm, uint32_t channel, struct vmbus_client_target *target);
 	// The switch has let go of the channel's doorbell and target.
 	void (*closed)(void *vmm, uint32_t channel);
@@ -36,7 +36,8 @@ struct vmbus_nic_cfg {
 	struct vmbus_server *server;
 	struct vmbus_client_cfg client; // without ops and vmm
 	uint64_t guest_os_id;           // see vmbus_nic_set_guest_os
-	bool keep_failed;               // a failed channel is left as it is: no rescind, no new offer
+	// a failed channel is left as it is: no rescind, no new offer
+	bool keep_failed;
 	const struct vmbus_nic_ops *ops;
 	void *vmm; // first argument of the ops
 };
