@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ringing a guest: its event flag and the descriptor behind it (docs/vmbus-user.md, section 5.2).
-// Control makes a bell and publishes it by pointer; workers ring it; a changed target is a new bell.
+// Control makes a bell and publishes it by pointer, workers ring it; a changed target is a new one.
 #pragma once
 
 #include <sys/eventfd.h>
