@@ -45,7 +45,7 @@ try "tags of 100" --vlan 100 --size 60-1500
 pmd_quit pair
 
 echo "to the kernel"
-expect_ok weft set port g0 vlan_mode=untagged
+expect_ok weft set port g0 vlan_mode=untagged allowed_vlans=
 peer a 10.77.0.1/24
 to=$(in_ns a cat /sys/class/net/eth0/address)
 # udp_counter NAME: of the kernel of a.

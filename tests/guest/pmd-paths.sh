@@ -11,7 +11,7 @@ way()
 {
 	echo "$1"
 	pmd_start pair "${@:2}" pair g0 g1
-	pmd_run pair 30000
+	pmd_run pair "${frames:-30000}"
 	expect_clean pair
 	pmd_quit pair
 }
@@ -26,7 +26,7 @@ way "both, in turn" --size 60-1514
 way "pages, in pieces" --size 200-1514 --chain 7 --driver tx_copybreak=0
 way "pieces copied into sections" --size 200-1514 --chain 7 --driver tx_copybreak=5000 --rate 30000
 way "taken without a copy" --size 60-1514 --driver rx_extmbuf_enable=1,rx_copybreak=0
-way "a receive buffer of 1 MiB" --size 60-1514 --receive-mib 1
+frames=10000 way "a receive buffer of 1 MiB" --size 60-1514 --receive-mib 1 --rate 3000
 way "rings of 16 KiB" --size 60-1514 --ring-pages 5 --descriptors 64
 conservation
 weftd_stop

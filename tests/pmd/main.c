@@ -43,6 +43,7 @@ struct app {
 	enum phase phase;
 	double started, ran; // seconds: when PHASE_RUN began, and how much of it there was before
 	double last_frame, drain_from, last_look;
+	uint32_t round;
 	bool moved; // frames, since the last chores
 	bool done;
 };
@@ -306,7 +307,10 @@ static uint32_t round_of(struct app *a)
 	for (uint32_t i = 0; i < a->n_guests; i++) {
 		struct guest *g = &a->guests[i];
 
-		for (uint32_t q = 0; !g->away && q < g->cfg.n_queues; q++) {
+		for (uint32_t turn = 0; !g->away && turn < g->cfg.n_queues; turn++) {
+			// Another one first each time, or the first would have the whole rate.
+			uint32_t q = (turn + a->round) % g->cfg.n_queues;
+
 			if (a->phase != PHASE_FILL)
 				n += guest_receive(g, q, a->phase == PHASE_RUN);
 			if (g->cfg.sends && (a->phase == PHASE_RUN || a->phase == PHASE_FILL))
@@ -389,7 +393,7 @@ static void nap(void)
 
 static void run(struct app *a)
 {
-	uint32_t rounds = 0, idle = 0;
+	uint32_t idle = 0;
 
 	enter_phase(a, a->opt.control ? PHASE_PAUSE : PHASE_RUN);
 	while (!a->done) {
@@ -403,7 +407,7 @@ static void run(struct app *a)
 		}
 		if (idle > IDLE_ROUNDS && !a->opt.poll)
 			nap();
-		if (++rounds % CHORES_ROUNDS == 0 || idle > IDLE_ROUNDS)
+		if (++a->round % CHORES_ROUNDS == 0 || idle > IDLE_ROUNDS)
 			chores(a);
 	}
 }

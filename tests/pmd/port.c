@@ -79,7 +79,8 @@ static int configure(struct port *port, const char *name, const struct port_cfg 
 			       info.rx_offload_capa);
 	conf.txmode.offloads = cfg->tx_offloads;
 	conf.rxmode.offloads = cfg->rx_offloads;
-	if (cfg->mtu > RTE_ETHER_MTU && info.max_mtu >= cfg->mtu)
+	// The netvsc driver knows nothing of MTUs: see driver_mtu.
+	if (cfg->mtu > RTE_ETHER_MTU && info.max_rx_pktlen > cfg->mtu + RTE_ETHER_HDR_LEN)
 		conf.rxmode.mtu = cfg->mtu;
 	if (cfg->n_queues > 1) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
