@@ -2,6 +2,7 @@
 #include "daemon/devices.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -113,9 +114,11 @@ static void device_free(struct device *p)
 static bool same_device(const struct port_obj *a, const struct port_obj *b)
 {
 	const char *const x[] = { a->ifname, a->netns,   a->devargs, a->rx_file,
-				  a->tx_file, a->filter, a->peer,    a->head.name };
+				  a->tx_file, a->filter, a->peer,    a->head.name,
+				  a->vm_user, a->vm_token_file };
 	const char *const y[] = { b->ifname, b->netns,   b->devargs, b->rx_file,
-				  b->tx_file, b->filter, b->peer,    b->head.name };
+				  b->tx_file, b->filter, b->peer,    b->head.name,
+				  b->vm_user, b->vm_token_file };
 
 	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
 		if ((x[i] || y[i]) && (!x[i] || !y[i] || strcmp(x[i], y[i]) != 0))
@@ -143,12 +146,31 @@ static const struct port_ops *kind_of(const struct port_obj *o)
 	return strcmp(word, port_netvsp.kind) == 0 ? &port_netvsp : port_kind_find(word);
 }
 
+// The user whose VMM may attach, by name or number. 0: nobody was named.
+static int find_user(const struct port_obj *o, uint32_t *uid, struct err *err)
+{
+	const struct passwd *user;
+	char *end;
+
+	*uid = 0;
+	if (!o->vm_user)
+		return 0;
+	*uid = (uint32_t)strtoul(o->vm_user, &end, 10);
+	if (*end == '\0')
+		return 0;
+	user = getpwnam(o->vm_user); // no other thread asks
+	if (!user)
+		return err_set(err, ENOENT, "vm_user: there is no user %s", o->vm_user);
+	*uid = user->pw_uid;
+	return 0;
+}
+
 // helper
 static int open_work(void *arg)
 {
 	struct device *p = arg;
 	const struct port_obj *o = port_of(p->made);
-	const struct port_cfg cfg = {
+	struct port_cfg cfg = {
 		.name = o->head.name,
 		.mac = o->mac,
 		.mtu = o->mtu,
@@ -161,6 +183,7 @@ static int open_work(void *arg)
 		.filter = o->filter,
 		.loops = o->loops,
 		.peer = o->peer,
+		.token_file = o->vm_token_file,
 		.pools = p->all->cfg.pools,
 	};
 	const struct port_ops *ops = kind_of(o);
@@ -170,6 +193,8 @@ static int open_work(void *arg)
 
 	p->err.text[0] = '\0';
 	ret = host_address_check(p->all->host, o, &p->err);
+	if (!ret)
+		ret = find_user(o, &cfg.vm_uid, &p->err);
 	if (ret)
 		return ret;
 	// DPDK's own words about a missing device are worth reading once.

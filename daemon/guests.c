@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/counter.h"
 #include "base/log.h"
 #include "control/loop.h"
 #include "netvsp/nic.h"
@@ -110,8 +111,8 @@ bool guests_busy(const struct guests *g) { return netvsp_service_busy(g->service
 // --- what people see ---------------------------------------------------------------------------
 
 static const struct field nic_fields[] = {
-	FIELD_LIVE(state, FIELD_STRING, .help = "what the guest's driver is at, or why nobody is there"),
-	FIELD_LIVE(channels, FIELD_STRING, .help = "channels that the guest has open, of those it may"),
+	FIELD_LIVE(state, FIELD_STRING, .help = "what the driver is at, or why nobody is there"),
+	FIELD_LIVE(channels, FIELD_STRING, .help = "channels that are open, of those that may be"),
 	FIELD_LIVE(max_frame, FIELD_UINT, .unit = "bytes", .help = "largest frame it takes"),
 	FIELD_LIVE(nvsp, FIELD_STRING, .help = "NVSP version"),
 	FIELD_LIVE(held, FIELD_STRING, .help = "receive sections that the guest holds, of all"),
@@ -136,7 +137,8 @@ static const struct field nic_fields[] = {
 	DETAIL(tx_packets, FIELD_UINT, .help = "ring packets in which they went"),
 	DETAIL(rx_bad, FIELD_UINT, .help = "frames and messages of the guest that were refused"),
 	DETAIL(rx_no_mbuf, FIELD_UINT, .help = "times that frames waited for a packet buffer"),
-	DETAIL(tx_no_section, FIELD_UINT, .help = "frames for which it had no receive section free"),
+	DETAIL(tx_no_section, FIELD_UINT,
+	       .help = "frames for which it had no receive section free"),
 	DETAIL(tx_no_room, FIELD_UINT, .help = "frames for which its ring had no room"),
 	DETAIL(acks, FIELD_UINT, .help = "ring packets that it acknowledged"),
 	DETAIL(bad_acks, FIELD_UINT, .help = "acknowledgements that made no sense"),
@@ -196,8 +198,8 @@ static void add_nic(void *arg, const struct netvsp_nic_info *info)
 	memcpy(id.b, info->guid, sizeof(id.b));
 	mac_print(info->mac, mac, sizeof(mac));
 	guid_print(&id, guid, sizeof(guid));
-	row = json_pack("{s:s, s:s, s:s, s:s}", "name", info->name, "state", info->state, "mac", mac,
-			"guid", guid);
+	row = json_pack("{s:s, s:s, s:s, s:s}", "name", info->name, "state", info->state, "mac",
+			mac, "guid", guid);
 	json_object_set_new(row, "channels",
 			    json_sprintf("%u/%u", info->n_channels, info->n_queues));
 	json_object_set_new(row, "held", json_sprintf("%u/%u", info->n_held, info->n_sections));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guests' NICs in the daemon: the socket at which VMMs attach, and what people see of them. control.
+// Guests' NICs in the daemon: where VMMs attach, and what people see of them. control.
 #pragma once
 
 #include "control/control.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // NVSP: what is taken when, buffers, sub-channels, data path, and failures of guest and host.
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 #define LE(v) cpu_to_le32(v)
 

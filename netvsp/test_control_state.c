@@ -2,7 +2,7 @@
 // The control machine through the state memory and back, and what a lying VMM may try.
 #include <errno.h>
 
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 static struct vmbus_state_record record;
 static struct netvsp_answer answer; // decoded

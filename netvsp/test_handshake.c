@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Handshakes: versions, and what the drivers of Linux, DPDK, UEFI and Windows say and check.
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 #define LE(v) cpu_to_le32(v)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the guest is told unasked, and when. VF association: test_vf.c; offloads: test_settings.c.
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 #define SECOND 1000000000ull
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // RNDIS control messages, and every object that a guest may query or set.
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 #define LE(v) cpu_to_le32(v)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Offloads and receive side scaling: what is offered, and what guests make of it.
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 #define LE(v) cpu_to_le32(v)
 

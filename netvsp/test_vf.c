@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // VF association, by itself and through the control machine.
-#include "netvsp/test_rig.h"
+#include "netvsp/test_control_rig.h"
 
 enum event {
 	OFFER_5,
