@@ -224,10 +224,9 @@ def print_guests(rows):
         print("%-11s %-17s %8.2f %8.1f  %-18s %6.2f %% %10.5f %10.5f" % (
             row["case"], row["switch"], row["mpps"], row["switch_cycles"], spread,
             100 * row["loss"], row["doorbells"], row["bells"]))
-        total = sum(row["stages"].values())
-        if total:
-            print("%29s %s" % ("", ", ".join("%s %.0f %%" % (stage, 100 * n / total)
-                                             for stage, n in row["stages"].items())))
+        if any(row["stages"].values()):
+            print("%39s of which %s" % ("", ", ".join("%s %.1f" % pair
+                                                      for pair in row["stages"].items())))
 
 
 def print_table(rows):

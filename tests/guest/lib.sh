@@ -16,7 +16,7 @@ set -eu
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scenario/lib.sh"
 
-declare -A pmd_pids pmd_in pmd_out
+declare -A pmd_pids=() pmd_in=() pmd_out=()
 
 # They see the end of their input when we are gone; a driver that waits for an answer does not.
 kill_guests()
@@ -116,10 +116,16 @@ pmd_run()
 	pmd_quiet "$name"
 }
 
+# No transmit is unanswered, no receive section is with the guest.
 expect_held_nothing()
 {
+	local nic
 	pmd_expect "$1" "transmits without an answer" \
 		"all(f == x['descriptors'] for x in n for f in x['free_descriptors'])"
+	for nic in $(pmd_get "$1" "*[x['nic'] for x in n]"); do
+		[[ $(weft get nic "$nic" held) = 0/* ]] ||
+			fail "$nic holds sections: $(weft get nic "$nic" held)"
+	done
 }
 
 expect_silent_driver()

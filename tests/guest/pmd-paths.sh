@@ -16,10 +16,21 @@ way()
 	pmd_quit pair
 }
 
+# packed MIN MAX: frames by packet of what g0 sent, in all so far.
+packed()
+{
+	local frames packets
+	frames=$(weft get nic g0 rx_frames)
+	packets=$(weft get nic g0 rx_packets)
+	python3 -c "assert $1 <= $frames / $packets <= $2, '$frames frames in $packets packets'" ||
+		fail "$frames frames in $packets packets"
+}
+
 guest_weftd
 nic g0
 nic g1
 way "sections, 8 frames in one" --size 60-500
+packed 2 8
 way "sections, one frame" --size 600-1514 --driver tx_copybreak=5000 --rate 30000
 way "pages" --size 60-1514 --driver tx_copybreak=0
 way "both, in turn" --size 60-1514
