@@ -18,17 +18,24 @@
 
 // --- forwarding --------------------------------------------------------------------------------
 
+// To the queues that the device selects. Each frame by itself: order does not change.
 static void send_all(struct fake_switch *sw, uint32_t index, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct fake_port *port = &sw->ports[index];
-	uint16_t sent = port->dev->ops->tx(port->dev->queues[0], pkts, n);
+	uint16_t queues[PORT_BATCH] = { 0 };
 
-	port->n_sent += sent;
-	sw->n_sent += sent;
-	port->n_full += n - sent;
-	sw->n_dropped += (uint64_t)(n - sent);
-	for (uint16_t i = sent; i < n; i++)
+	if (port->dev->ops->select)
+		port->dev->ops->select(port->dev, pkts, n, queues);
+	for (uint16_t i = 0; i < n; i++) {
+		if (port->dev->ops->tx(port->dev->queues[queues[i]], &pkts[i], 1)) {
+			port->n_sent++;
+			sw->n_sent++;
+			continue;
+		}
+		port->n_full++;
+		sw->n_dropped++;
 		rte_pktmbuf_free(pkts[i]);
+	}
 }
 
 static void output(struct fake_switch *sw, uint32_t index, struct rte_mbuf *m)
@@ -294,7 +301,8 @@ const char *fake_switch_unbalanced(const struct fake_switch *sw)
 
 struct search {
 	const char *name;
-	struct netvsp_nic_info *out;
+	struct netvsp_nic_info *info;
+	struct netvsp_counters *total;
 	bool found;
 };
 
@@ -304,13 +312,18 @@ static void look(void *arg, const struct netvsp_nic_info *info)
 
 	if (strcmp(info->name, search->name))
 		return;
-	*search->out = *info;
+	*search->info = *info;
+	search->info->counters = NULL;
 	search->found = true;
+	*search->total = (struct netvsp_counters){ 0 };
+	for (uint32_t i = 0; i < info->n_queues; i++)
+		for (size_t c = 0; c < sizeof(*info->counters) / sizeof(uint64_t); c++)
+			((uint64_t *)search->total)[c] += ((const uint64_t *)&info->counters[i])[c];
 }
 
-bool fake_switch_info(const char *nic, struct netvsp_nic_info *out)
+bool fake_switch_info(const char *nic, struct netvsp_nic_info *info, struct netvsp_counters *total)
 {
-	struct search search = { nic, out, false };
+	struct search search = { nic, info, total, false };
 
 	netvsp_nic_list(look, &search);
 	return search.found;

@@ -79,5 +79,5 @@ void fake_switch_forget_wire(struct fake_switch *sw);
 // NULL, or a sentence that says which frames are not accounted for.
 const char *fake_switch_unbalanced(const struct fake_switch *sw);
 
-// What its NIC counted. False: there is no such.
-bool fake_switch_info(const char *nic, struct netvsp_nic_info *out);
+// What there is to know of a NIC, and what all its queues have counted. False: there is no such.
+bool fake_switch_info(const char *nic, struct netvsp_nic_info *info, struct netvsp_counters *total);

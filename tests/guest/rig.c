@@ -174,9 +174,19 @@ void rig_check_traffic(uint32_t vm)
 struct netvsp_nic_info rig_info(uint32_t vm)
 {
 	struct netvsp_nic_info info;
+	struct netvsp_counters total;
 
-	assert_true(fake_switch_info(names[vm], &info));
+	assert_true(fake_switch_info(names[vm], &info, &total));
 	return info;
+}
+
+struct netvsp_counters rig_counters(uint32_t vm)
+{
+	struct netvsp_nic_info info;
+	struct netvsp_counters total;
+
+	assert_true(fake_switch_info(names[vm], &info, &total));
+	return total;
 }
 
 // --- life --------------------------------------------------------------------------------------

@@ -95,5 +95,6 @@ bool rig_wire_has(uint32_t number);
 // Frames go through to the VM and from it.
 void rig_check_traffic(uint32_t vm);
 
-// What the VM's NIC counted.
+// What there is to know of the VM's NIC, and what its queues have counted together.
 struct netvsp_nic_info rig_info(uint32_t vm);
+struct netvsp_counters rig_counters(uint32_t vm);
