@@ -212,7 +212,7 @@ static const char *malformed_rndis_packets(struct fake_attacker *attacker)
 		{ 8, 0xffffffff }, { 8, 0xfffffff8 }, { 8, 600 }, // where its frame is
 		{ 12, 0xffffffff }, { 12, 600 }, { 12, 0 }, { 12, 13 }, // and its length
 		{ 28, 0xffffffff }, { 28, 600 }, // where its PPIs are
-		{ 32, 0xffffffff }, { 32, 600 }, { 32, 3 },
+		{ 32, 0xffffffff }, { 32, 600 },
 		{ 44, 0 }, { 44, 0xffffffff }, { 44, 11 }, { 44, 4 }, // size of the first
 		{ 0, 0 }, { 0, 77 },
 	};
