@@ -17,11 +17,13 @@ static int prepare(void *ctx, const struct model *from, const struct model *to, 
 {
 	struct daemon *d = ctx;
 	struct config_plan *plan = calloc(1, sizeof(*plan));
+	bool resting[PORT_MAX];
 	int ret;
 
 	if (!plan)
 		return err_set(err, ENOMEM, "no memory for a plan");
-	ret = numbers_make(to, &d->numbers, &plan->numbers, err);
+	devices_resting(d->devices, resting);
+	ret = numbers_make(to, &d->numbers, resting, &plan->numbers, err);
 	if (!ret)
 		ret = wishes_prepare(d->vswitch, to, &plan->numbers, &plan->vswitch, err);
 	if (!ret) {

@@ -24,8 +24,7 @@ struct device {
 	const struct object *want; // the port as configured, a reference; NULL: it is gone
 	const struct object *made; // the port that the device was opened for, a reference
 	struct port_dev *opened;   // by the helper, on its way here
-	bool heir;                 // another port took its number over before it was closed
-	bool in_grace;             // LEAVING, and the plans without it are published
+	unsigned int n_graces;     // LEAVING: grace periods begun since the plans are without it
 	struct err err;            // why it is FAILED
 	unsigned int n_failures;   // in a row, of this device
 	unsigned int retry_in;     // ticks of the retry timer until the next try
@@ -46,6 +45,7 @@ struct devices {
 	int retry_timer;
 	int plans_timer;     // one shot: the workers' plans are out of date; -1: they are not
 	unsigned int n_jobs; // on the helper
+	unsigned int n_orphans; // devices whose port is gone
 };
 
 static inline const struct port_obj *port_of(const struct object *obj)

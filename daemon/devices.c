@@ -2,6 +2,7 @@
 #include "daemon/devices.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/log.h"
 #include "daemon/device.h"
+#include "netvsp/port_netvsp.h"
 
 #define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4      // … so often at most
@@ -20,23 +22,30 @@ static void step_all(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
 
-static unsigned int list_open(struct devices *d, struct plan_port **list)
+// Those that are open, and those that are down.
+static unsigned int list_plans(struct devices *d, struct plan_port **list)
 {
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && d->ports[i]->state == OPEN)
+		if (d->ports[i] && (d->ports[i]->state == OPEN || d->ports[i]->want))
 			list[n++] = &d->ports[i]->plan;
 	return n;
 }
 
-// After the grace period no worker has its queues: what it still held was dropped as Shutdown.
-static void left(void *arg)
+// After the first grace period no worker has its queues, or hands frames for it to another. After
+// two more each has been round a whole loop since, and through all that it was handed: nothing in
+// the workers knows its index any more.
+static void grace_over(void *arg)
 {
 	struct device *p = arg;
 
+	if (p->n_graces++ < 3) {
+		rcu_retire(p->all->cfg.rcu, grace_over, p);
+		return;
+	}
 	p->state = LEFT;
-	p->in_grace = false;
+	p->n_graces = 0;
 	step(p);
 }
 
@@ -45,7 +54,7 @@ static void publish_plans(void *arg)
 {
 	struct devices *d = arg;
 	struct plan_port *list[PORT_SLOTS];
-	unsigned int n = list_open(d, list);
+	unsigned int n = list_plans(d, list);
 
 	loop_timer_del(d->cfg.loop, d->plans_timer);
 	d->plans_timer = -1;
@@ -57,9 +66,9 @@ static void publish_plans(void *arg)
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		struct device *p = d->ports[i];
 
-		if (p && p->state == LEAVING && !p->in_grace) {
-			p->in_grace = true;
-			rcu_retire(d->cfg.rcu, left, p);
+		if (p && p->state == LEAVING && !p->n_graces) {
+			p->n_graces = 1;
+			rcu_retire(d->cfg.rcu, grace_over, p);
 		}
 	}
 }
@@ -105,9 +114,11 @@ static void device_free(struct device *p)
 static bool same_device(const struct port_obj *a, const struct port_obj *b)
 {
 	const char *const x[] = { a->ifname, a->netns,   a->devargs, a->rx_file,
-				  a->tx_file, a->filter, a->peer,    a->head.name };
+				  a->tx_file, a->filter, a->peer,    a->head.name,
+				  a->vm_user, a->vm_token_file };
 	const char *const y[] = { b->ifname, b->netns,   b->devargs, b->rx_file,
-				  b->tx_file, b->filter, b->peer,    b->head.name };
+				  b->tx_file, b->filter, b->peer,    b->head.name,
+				  b->vm_user, b->vm_token_file };
 
 	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
 		if ((x[i] || y[i]) && (!x[i] || !y[i] || strcmp(x[i], y[i]) != 0))
@@ -127,12 +138,39 @@ static void tell(struct device *p, const char *what)
 			     json_pack("{s:s}", "reason", p->state == FAILED ? p->err.text : ""));
 }
 
+// Guests' ports live above the data plane, which does not know them.
+static const struct port_ops *kind_of(const struct port_obj *o)
+{
+	const char *word = port_kind_words[o->kind];
+
+	return strcmp(word, port_netvsp.kind) == 0 ? &port_netvsp : port_kind_find(word);
+}
+
+// The user whose VMM may attach, by name or number. 0: nobody was named.
+static int find_user(const struct port_obj *o, uint32_t *uid, struct err *err)
+{
+	const struct passwd *user;
+	char *end;
+
+	*uid = 0;
+	if (!o->vm_user)
+		return 0;
+	*uid = (uint32_t)strtoul(o->vm_user, &end, 10);
+	if (*end == '\0')
+		return 0;
+	user = getpwnam(o->vm_user); // no other thread asks
+	if (!user)
+		return err_set(err, ENOENT, "vm_user: there is no user %s", o->vm_user);
+	*uid = user->pw_uid;
+	return 0;
+}
+
 // helper
 static int open_work(void *arg)
 {
 	struct device *p = arg;
 	const struct port_obj *o = port_of(p->made);
-	const struct port_cfg cfg = {
+	struct port_cfg cfg = {
 		.name = o->head.name,
 		.mac = o->mac,
 		.mtu = o->mtu,
@@ -145,15 +183,18 @@ static int open_work(void *arg)
 		.filter = o->filter,
 		.loops = o->loops,
 		.peer = o->peer,
+		.token_file = o->vm_token_file,
 		.pools = p->all->cfg.pools,
 	};
-	const struct port_ops *ops = port_kind_find(port_kind_words[o->kind]);
+	const struct port_ops *ops = kind_of(o);
 
 	uint32_t level = rte_log_get_global_level();
 	int ret;
 
 	p->err.text[0] = '\0';
 	ret = host_address_check(p->all->host, o, &p->err);
+	if (!ret)
+		ret = find_user(o, &cfg.vm_uid, &p->err);
 	if (ret)
 		return ret;
 	// DPDK's own words about a missing device are worth reading once.
@@ -216,7 +257,7 @@ static void open_done(void *arg, int result)
 		open_failed(p);
 	} else {
 		p->n_failures = 0;
-		n = list_open(d, list);
+		n = list_plans(d, list);
 		p->plan.dev = p->opened;
 		plan_place(&p->plan, list, n, d->cfg.n_workers);
 		p->state = OPEN;
@@ -231,6 +272,17 @@ static void open_done(void *arg, int result)
 			hasten_uplinks(d);
 	}
 	step_all(d);
+}
+
+// Nobody wants it, and nothing in the workers knows it.
+static void end(struct device *p)
+{
+	struct devices *d = p->all;
+
+	d->n_orphans--;
+	device_sum(p, &d->gone);
+	d->ports[p->plan.port] = NULL;
+	device_free(p);
 }
 
 // helper
@@ -251,11 +303,6 @@ static void close_done(void *arg, int result)
 	p->all->n_jobs--;
 	p->opened = NULL;
 	p->state = ABSENT;
-	if (p->heir) { // its counters begin at zero
-		device_sum(p, &p->all->gone);
-		memset(p->plan.counters, 0, p->all->cfg.n_workers * sizeof(*p->plan.counters));
-		p->heir = false;
-	}
 	step_all(p->all);
 }
 
@@ -282,18 +329,29 @@ static void begin_open(struct device *p)
 
 static void begin_leave(struct device *p)
 {
+	if (p->state == OPEN)
+		tell(p, "down");
 	p->state = LEAVING;
-	tell(p, "down");
 	p->plan.dev = NULL;
 	plans_changed(p->all);
+}
+
+// A port of this name is not quite gone: what it is made of is not free yet.
+static bool predecessor(const struct device *p)
+{
+	const struct devices *d = p->all;
+
+	for (unsigned int i = 0; d->n_orphans && i < PORT_MAX; i++)
+		if (d->ports[i] && !d->ports[i]->want && d->ports[i]->made &&
+		    strcmp(d->ports[i]->made->name, p->want->name) == 0)
+			return true;
+	return false;
 }
 
 // Takes the device one step from what it is to what the port wants. Ends where it must wait; frees
 // it when nobody wants it.
 static void step(struct device *p)
 {
-	struct devices *d = p->all;
-
 	switch (p->state) {
 	case OPENING:
 	case LEAVING:
@@ -304,7 +362,10 @@ static void step(struct device *p)
 			begin_leave(p);
 		return;
 	case LEFT:
-		submit(p, CLOSING, close_work, close_done);
+		if (p->opened)
+			submit(p, CLOSING, close_work, close_done);
+		else
+			end(p);
 		return;
 	case FAILED:
 		if (p->want && p->retry_in && same_device(port_of(p->want), port_of(p->made)))
@@ -312,13 +373,10 @@ static void step(struct device *p)
 		p->n_failures = p->want == p->made ? p->n_failures : 0;
 		// fall through
 	case ABSENT:
-		if (p->want) {
+		if (!p->want)
+			begin_leave(p);
+		else if (!predecessor(p))
 			begin_open(p);
-			return;
-		}
-		device_sum(p, &d->gone);
-		d->ports[p->plan.port] = NULL;
-		device_free(p);
 	}
 }
 
@@ -350,6 +408,20 @@ static void retry(void *arg)
 
 // --- following the configuration ---------------------------------------------------------------
 
+// Its port is gone: it closes, and then goes too.
+static void orphan(struct device *p)
+{
+	object_put(p->want);
+	p->want = NULL;
+	p->all->n_orphans++;
+}
+
+void devices_resting(const struct devices *d, bool resting[PORT_MAX])
+{
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		resting[i] = d->ports[i] && !d->ports[i]->want;
+}
+
 int devices_prepare(struct devices *d, const struct model *to, const struct numbers *numbers,
 		    struct err *err)
 {
@@ -358,8 +430,7 @@ int devices_prepare(struct devices *d, const struct model *to, const struct numb
 	for (uint32_t i = 0; i < numbers->ports.n; i++) {
 		uint16_t port = numbers->ports.list[i].number;
 
-		// One that is leaving may be gone by the time of publish.
-		if (d->ports[port] && d->ports[port]->want)
+		if (d->ports[port])
 			continue;
 		d->next.fresh[port] = device_create(d, port);
 		if (!d->next.fresh[port]) {
@@ -393,11 +464,10 @@ void devices_publish(struct devices *d)
 		uint16_t port = ports->list[i].number;
 
 		alive[port] = true;
-		if (d->ports[port]) {
-			d->ports[port]->heir |= !d->ports[port]->want;
-		} else {
+		if (!d->ports[port]) {
 			d->ports[port] = d->next.fresh[port];
 			d->next.fresh[port] = NULL;
+			plans_changed(d); // frames for it are counted while it is down
 		}
 		object_put(d->ports[port]->want);
 		d->ports[port]->want = object_get(ports->list[i].obj);
@@ -405,12 +475,9 @@ void devices_publish(struct devices *d)
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
 		struct device *p = d->ports[i];
 
-		if (p && !alive[i]) {
-			object_put(p->want);
-			p->want = NULL;
-		}
+		if (p && p->want && !alive[i])
+			orphan(p);
 	}
-	devices_abort(d); // those that were not needed: the old one has not left yet
 	step_all(d);
 }
 
@@ -446,10 +513,8 @@ void devices_close_all(struct devices *d)
 	d->cfg.event = NULL;
 	d->closing = true;
 	for (unsigned int i = 0; i < PORT_MAX; i++) {
-		if (d->ports[i]) {
-			object_put(d->ports[i]->want);
-			d->ports[i]->want = NULL;
-		}
+		if (d->ports[i] && d->ports[i]->want)
+			orphan(d->ports[i]);
 	}
 	step_all(d);
 }

@@ -33,6 +33,9 @@ bool devices_busy(const struct devices *d);
 
 void devices_destroy(struct devices *d); // workers have stopped
 
+// Which port indices a device still has whose port is gone: it must close before they mean another.
+void devices_resting(const struct devices *d, bool resting[PORT_MAX]);
+
 // Can all ports of `to` get what they need? Reserves it. 0, or -errno with a sentence; then
 // devices_publish or devices_abort.
 int devices_prepare(struct devices *d, const struct model *to, const struct numbers *numbers,

@@ -36,13 +36,16 @@ void numbering_free(struct numbering *n)
 }
 
 // Numbers for the objects that had none, from those that nobody uses now or used before.
-static int number_new(struct numbering *out, const struct numbering *old, uint32_t max,
-		      const bool *is_new)
+static int number_new(struct numbering *out, const struct numbering *old,
+		      const struct numbering_space *space, const bool *is_new)
 {
+	uint32_t max = space->max;
 	bool *used = calloc(max, sizeof(*used));
 	uint32_t next = 0;
 	int ret = used ? 0 : -ENOMEM;
 
+	if (used && space->resting)
+		memcpy(used, space->resting, max * sizeof(*used));
 	for (uint32_t i = 0; used && i < old->n; i++)
 		used[old->list[i].number] = true;
 	for (uint32_t i = 0; used && i < out->n; i++) {
@@ -60,12 +63,11 @@ static int number_new(struct numbering *out, const struct numbering *old, uint32
 	return ret;
 }
 
-int numbering_make(const struct model *model, const struct object_type *type,
-		   const struct numbering *old, uint32_t max, struct numbering *out,
-		   struct err *err)
+int numbering_make(const struct model *model, const struct numbering_space *space,
+		   const struct numbering *old, struct numbering *out, struct err *err)
 {
 	const struct object *const *objs;
-	size_t n = model_list(model, type, &objs);
+	size_t n = model_list(model, space->type, &objs);
 	bool *is_new = calloc(n + 1, sizeof(*is_new));
 	int ret = -ENOMEM;
 
@@ -78,13 +80,13 @@ int numbering_make(const struct model *model, const struct object_type *type,
 			out->list[i] = (struct numbered){ object_get(objs[i]), (uint16_t)number };
 		}
 		out->n = (uint32_t)n;
-		ret = number_new(out, old, max, is_new);
+		ret = number_new(out, old, space, is_new);
 	}
 	free(is_new);
 	if (ret) {
 		numbering_free(out);
 		err_set(err, -ret, ret == -ENOSPC ? "no more than %u %s" : "no memory for %u %s",
-			max, type->plural);
+			space->max, space->type->plural);
 	}
 	return ret;
 }

@@ -14,11 +14,17 @@ struct numbering {
 	} *list; // sorted by name
 };
 
-// Numbers (0 … max-1) for all objects of `type` in `model`, keeping those of `old`. Returns 0, or
-// -ENOMEM or -ENOSPC with a sentence.
-int numbering_make(const struct model *model, const struct object_type *type,
-		   const struct numbering *old, uint32_t max, struct numbering *out,
-		   struct err *err);
+// What is numbered: the objects of a type, by 0 … max-1.
+struct numbering_space {
+	const struct object_type *type;
+	uint32_t max;
+	const bool *resting; // [max]: numbers that something still refers to; NULL: none
+};
+
+// Numbers for all objects of the space in `model`, keeping those of `old`. Returns 0, or -ENOMEM
+// or -ENOSPC with a sentence.
+int numbering_make(const struct model *model, const struct numbering_space *space,
+		   const struct numbering *old, struct numbering *out, struct err *err);
 void numbering_free(struct numbering *n);
 
 // The number of that name, or -1.

@@ -20,6 +20,7 @@ static const char usage[] =
 	"  --config FILE        read options and objects from this JSON file first\n"
 	"  --socket PATH        control socket (" WIRE_SOCKET ")\n"
 	"  --group NAME         members of this group may use it\n"
+	"  --vmbus-socket PATH  where guests attach (vmbus.sock beside the control socket)\n"
 	"  --state DIR          where configuration is kept (/var/lib/weft)\n"
 	"  --no-store           keep nothing\n"
 	"  --workers N          worker threads (one a CPU, less one for control)\n"
@@ -39,13 +40,14 @@ static const char usage[] =
 enum opt {
 	OPT_CONFIG, OPT_SOCKET, OPT_GROUP, OPT_STATE, OPT_NO_STORE, OPT_WORKERS, OPT_WORKER_CPUS,
 	OPT_CONTROL_CPU, OPT_POLL, OPT_FLOW_ENTRIES, OPT_MBUFS, OPT_NO_HUGE, OPT_DEBUG,
-	OPT_VERSION, OPT_HELP,
+	OPT_VMBUS_SOCKET,	OPT_VERSION, OPT_HELP,
 };
 
 static const struct option table[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "group", required_argument, NULL, OPT_GROUP },
+	{ "vmbus-socket", required_argument, NULL, OPT_VMBUS_SOCKET },
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "no-store", no_argument, NULL, OPT_NO_STORE },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
@@ -142,6 +144,9 @@ static int set(struct options *opt, int which, const char *text, struct err *err
 		return 0;
 	case OPT_GROUP:
 		opt->group = text;
+		return 0;
+	case OPT_VMBUS_SOCKET:
+		opt->vmbus_socket = text;
 		return 0;
 	case OPT_STATE:
 		opt->state_dir = text;
@@ -241,6 +246,22 @@ static int choose_cpus(struct options *opt, struct err *err)
 	return 0;
 }
 
+// Beside the control socket, so that several daemons do not meet.
+static int choose_vmbus_socket(struct options *opt, struct err *err)
+{
+	const char *slash = strrchr(opt->socket, '/');
+
+	if (opt->vmbus_socket)
+		return 0;
+	if (asprintf(&opt->made_socket, "%.*svmbus.sock",
+		     slash ? (int)(slash - opt->socket) + 1 : 0, opt->socket) < 0) {
+		opt->made_socket = NULL;
+		return err_set(err, ENOMEM, "no memory for options");
+	}
+	opt->vmbus_socket = opt->made_socket;
+	return 0;
+}
+
 static int parse_args(struct options *opt, int argc, char **argv, bool file_only, struct err *err)
 {
 	int which, ret = 0;
@@ -274,6 +295,8 @@ int options_parse(struct options *opt, int argc, char **argv, struct err *err)
 	if (!ret)
 		ret = parse_args(opt, argc, argv, false, err);
 	if (!ret)
+		ret = choose_vmbus_socket(opt, err);
+	if (!ret)
 		ret = choose_cpus(opt, err);
 	if (ret < 0)
 		options_free(opt);
@@ -284,4 +307,6 @@ void options_free(struct options *opt)
 {
 	json_decref(opt->objects);
 	opt->objects = NULL;
+	free(opt->made_socket);
+	opt->made_socket = NULL;
 }

@@ -13,6 +13,7 @@
 struct options {
 	const char *config;    // file, or NULL
 	const char *socket;    // control socket's path
+	const char *vmbus_socket; // where VMMs attach guests
 	const char *group;     // that may use it, or NULL
 	const char *state_dir; // or NULL: nothing is kept
 	unsigned int n_workers;
@@ -23,6 +24,7 @@ struct options {
 	uint32_t flow_entries; // of each table and worker
 	uint32_t mbufs;        // of the small pool
 	json_t *objects;       // the configuration file's objects, or NULL
+	char *made_socket;     // vmbus_socket, where nobody named it; owned
 };
 
 // Fills *opt from argv, then from the file that it names, then with what suits this machine.

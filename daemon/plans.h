@@ -7,7 +7,7 @@
 // An open device as the plans see it.
 struct plan_port {
 	uint16_t port;                    // index
-	const struct port_dev *dev;
+	const struct port_dev *dev;       // NULL: down; frames for it are counted
 	uint8_t owner[PORT_MAX_QUEUES];   // worker of each queue
 	struct port_counters *counters;   // [n_workers]
 };

@@ -29,6 +29,7 @@ struct rig {
 	struct port_dev *peers[N_PORTS]; // our ends
 	struct plan_port ports[N_PORTS];
 	uint64_t sent, received;
+	bool poll; // workers never sleep
 };
 
 static struct rig rig;
@@ -44,9 +45,12 @@ static void configure(bool flood)
 	struct err err;
 
 	for (uint16_t i = 0; i < N_PORTS; i++)
-		ports[i] = (struct sw_port_cfg){ .index = i, .ready = true, .takes_untagged = true,
+		ports[i] = (struct sw_port_cfg){ .index = i,
+						 .ready = true,
+						 .takes_untagged = true,
 						 .mac = { { 2, 0, 0, 0, 0, (uint8_t)i } },
-						 .max_macs = 10, .miss_budget = 1000000 };
+						 .max_macs = 10,
+						 .miss_budget = 1000000 };
 	assert_int_equal(vswitch_prepare(rig.vs, &cfg, &plan, &err), 0);
 	vswitch_publish(rig.vs, plan);
 }
@@ -86,13 +90,17 @@ static struct port_dev *open_pair(unsigned int i)
 
 static void start_worker(unsigned int i)
 {
-	struct pipeline_cfg pipeline = { .cache = { .entries = 4096, .tsc_hz = rte_get_tsc_hz(),
+	struct pipeline_cfg pipeline = { .cache = { .entries = 4096,
+						    .tsc_hz = rte_get_tsc_hz(),
 						    .snapshot = vswitch_snapshot(rig.vs),
 						    .fdb = vswitch_fdb(rig.vs),
 						    .learn = vswitch_learn_queue(rig.vs, i) } };
-	struct worker_cfg worker = {
-		.id = i, .cpu = -1, .rcu = rig.rcu, .pools = &rig.pools, .ops = &pipeline_ops
-	};
+	struct worker_cfg worker = { .id = i,
+				     .cpu = -1,
+				     .poll = rig.poll,
+				     .rcu = rig.rcu,
+				     .pools = &rig.pools,
+				     .ops = &pipeline_ops };
 	struct err err;
 
 	assert_int_equal(pipeline_create(&pipeline, &rig.pipelines[i], &err), 0);
@@ -144,8 +152,8 @@ static int tear_down(void **state)
 // Frame number `seq` from port `from` to port `to`, as far as there is room.
 static bool send(unsigned int from, unsigned int to, uint32_t seq)
 {
-	struct rte_mbuf *m = test_frame_build(rig.pools.small,
-					      &(struct test_frame){ .payload_bytes = 40 });
+	struct rte_mbuf *m =
+		test_frame_build(rig.pools.small, &(struct test_frame){ .payload_bytes = 40 });
 	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
 
 	memcpy(p, (uint8_t[]){ 2, 0, 0, 0, 0, (uint8_t)to, 2, 0, 0, 0, 0, (uint8_t)from }, 12);
@@ -278,16 +286,132 @@ static void queues_change_owners(void **state)
 	}
 }
 
+// One queue is busy for long enough that those of the other ports grow cold.
+static void cold_queues_are_not_forgotten(void **state)
+{
+	uint32_t last[N_PORTS][N_PORTS] = { 0 };
+
+	rig.sent = rig.received = 0;
+	for (uint32_t seq = 1; seq <= 3000; seq++) {
+		send(0, 1, seq);
+		settle(last);
+	}
+	for (unsigned int from = 1; from < N_PORTS; from++) {
+		assert_true(send(from, 0, 1));
+		settle(last);
+	}
+	assert_int_equal(counted(true), 0);
+}
+
+static int set_up_polling(void **state)
+{
+	rig.poll = true;
+	return set_up(state);
+}
+
+static int tear_down_polling(void **state)
+{
+	rig.poll = false;
+	return tear_down(state);
+}
+
+// --- a device that says which queue a frame takes ----------------------------------------------
+
+#define FAN_QUEUES 2
+
+static struct {
+	struct port_dev dev;
+	struct port_queue queues[FAN_QUEUES];
+	uint64_t sent[FAN_QUEUES], wrong;   // a queue: its worker's
+	uint32_t last[FAN_QUEUES][N_PORTS]; // by sender
+} fan;
+
+static uint32_t fan_seq(struct rte_mbuf *m)
+{
+	return load_u32(rte_pktmbuf_mtod(m, const uint8_t *) + 42);
+}
+
+static void fan_select(const struct port_dev *dev, struct rte_mbuf **pkts, uint16_t n,
+		       uint16_t *queues)
+{
+	for (uint16_t i = 0; i < n; i++)
+		queues[i] = fan_seq(pkts[i]) % FAN_QUEUES;
+}
+
+static uint16_t fan_rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n) { return 0; }
+
+static uint16_t fan_tx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t seq = fan_seq(pkts[i]);
+		uint8_t from = rte_pktmbuf_mtod(pkts[i], uint8_t *)[11] % N_PORTS;
+
+		if (seq % FAN_QUEUES != q->index || seq <= fan.last[q->index][from])
+			counter_add(&fan.wrong, 1);
+		fan.last[q->index][from] = seq;
+	}
+	rte_pktmbuf_free_bulk(pkts, n);
+	counter_add(&fan.sent[q->index], n);
+	return n;
+}
+
+static int fan_doorbell(struct port_queue *q) { return -1; }
+
+static const struct port_ops fan_ops = {
+	.kind = "fan", .rx = fan_rx, .tx = fan_tx, .select = fan_select, .doorbell = fan_doorbell
+};
+
+// Each queue belongs to another worker, and both get frames for both.
+static void selected_queues_get_their_frames(void **state)
+{
+	const struct port_dev *pair = rig.ports[3].dev;
+	struct plan_port *list[N_PORTS];
+
+	memset(&fan, 0, sizeof(fan));
+	fan.dev = (struct port_dev){ .ops = &fan_ops, .max_frame = 1518, .n_queues = FAN_QUEUES };
+	for (uint16_t q = 0; q < FAN_QUEUES; q++) {
+		fan.queues[q] = (struct port_queue){ .dev = &fan.dev, .index = q };
+		fan.dev.queues[q] = &fan.queues[q];
+		rig.ports[3].owner[q] = (uint8_t)q;
+	}
+	rig.ports[3].dev = &fan.dev;
+	for (unsigned int i = 0; i < N_PORTS; i++)
+		list[i] = &rig.ports[i];
+	assert_int_equal(plan_publish(rig.workers, N_WORKERS, list, N_PORTS), 0);
+	wait_for_grace();
+	rig.sent = 0;
+	for (uint32_t seq = 1; seq <= 2000; seq++) {
+		send(seq <= 1000 ? 0 : 1, 3, seq); // of either worker
+		for (int i = 0; seq % 64 == 0 && i < PATIENCE; i++) {
+			if (counter_get(&fan.sent[0]) + counter_get(&fan.sent[1]) == rig.sent)
+				break;
+			usleep(1000);
+		}
+	}
+	for (int i = 0; i < PATIENCE && counter_get(&fan.sent[1]) < 1000; i++)
+		usleep(1000);
+	assert_int_equal(counter_get(&fan.sent[0]), 1000);
+	assert_int_equal(counter_get(&fan.sent[1]), 1000);
+	assert_int_equal(counter_get(&fan.wrong), 0);
+	assert_int_equal(plan_publish(rig.workers, N_WORKERS, NULL, 0), 0);
+	wait_for_grace();
+	rig.ports[3].dev = pair;
+}
+
 int main(void)
 {
-	char *argv[] = { "test", "--no-huge", "--no-shconf", "--no-pci", "-m", "64",
-			 "--no-telemetry", NULL };
+	char *argv[] = { "test", "--no-huge", "--no-shconf",    "--no-pci",
+			 "-m",   "64",        "--no-telemetry", NULL };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(order_holds_across_workers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changes_under_traffic_lose_nothing_uncounted,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sleepers_wake_for_a_frame, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queues_change_owners, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(cold_queues_are_not_forgotten, set_up_polling,
+						tear_down_polling),
+		cmocka_unit_test_setup_teardown(selected_queues_get_their_frames, set_up,
+						tear_down),
 	};
 
 	if (rte_eal_init(ARRAY_SIZE(argv) - 1, argv) < 0) {

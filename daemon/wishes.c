@@ -8,17 +8,20 @@
 
 #define MAX_RULES (CACHE_RULES - 1)
 
-int numbers_make(const struct model *model, const struct numbers *old, struct numbers *out,
-		 struct err *err)
+int numbers_make(const struct model *model, const struct numbers *old, const bool *resting_ports,
+		 struct numbers *out, struct err *err)
 {
+	const struct numbering_space switches = { &switch_type, SWITCH_MAX, NULL };
+	const struct numbering_space ports = { &port_type, PORT_MAX, resting_ports };
+	const struct numbering_space rules = { &rule_type, MAX_RULES, NULL };
 	int ret;
 
 	*out = (struct numbers){ 0 };
-	ret = numbering_make(model, &switch_type, &old->switches, SWITCH_MAX, &out->switches, err);
+	ret = numbering_make(model, &switches, &old->switches, &out->switches, err);
 	if (!ret)
-		ret = numbering_make(model, &port_type, &old->ports, PORT_MAX, &out->ports, err);
+		ret = numbering_make(model, &ports, &old->ports, &out->ports, err);
 	if (!ret)
-		ret = numbering_make(model, &rule_type, &old->rules, MAX_RULES, &out->rules, err);
+		ret = numbering_make(model, &rules, &old->rules, &out->rules, err);
 	if (ret)
 		numbers_free(out);
 	return ret;

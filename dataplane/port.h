@@ -65,6 +65,8 @@ struct port_cfg {
 	const char *filter;   // pcap: libpcap filter expression on rx_file
 	uint32_t loops;       // pcap: how often rx_file is played; 0 means once
 	const char *peer;     // pair: name that both ends share
+	const char *token_file; // netvsp: file with 32 bytes that a VMM must know as well
+	uint32_t vm_uid;      // netvsp: user whose VMM may attach; 0: the one we run as
 	const struct port_pools *pools;
 };
 
@@ -72,7 +74,8 @@ struct port_cfg {
 // grace period; kinds embed it as first member of their own queue.
 struct port_queue {
 	struct port_dev *dev;
-	uint16_t index; // 0 … dev->n_queues-1
+	uint16_t index;  // 0 … dev->n_queues-1
+	uint8_t refusal; // enum drop: why tx last took fewer than given; 0: it was full. worker: w
 };
 
 // An open device. Kinds embed it as first member. Filled by open, constant afterwards.
@@ -115,8 +118,13 @@ struct port_ops {
 
 	// Sends up to n frames that the transmit stage has finished for dev->offloads: one with
 	// requests is the device's alone, its headers may be written. Returns how many it took;
-	// the rest stay with the caller. worker (owner).
+	// the rest stay with the caller; q->refusal may say why. worker (owner).
 	uint16_t (*tx)(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n);
+
+	// Which queue (< dev->n_queues) each of pkts[n], n ≤ PORT_BATCH, must leave by, into
+	// queues[n]; NULL: any will do. worker (any).
+	void (*select)(const struct port_dev *dev, struct rte_mbuf **pkts, uint16_t n,
+		       uint16_t *queues);
 
 	// A descriptor that polls readable while rx has something to give, or -1: the queue
 	// cannot ring, its worker looks at least every millisecond. control, at hand-over.

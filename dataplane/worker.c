@@ -19,6 +19,8 @@
 #include "dataplane/transmit.h"
 
 #define HANDOVER_SLOTS 2048 // frames in one worker-to-worker ring
+#define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
+#define COLD_ROUNDS 128     // … but once in so many, at the latest
 
 struct worker {
 	struct worker_out out; // first: the switch sees this part
@@ -63,41 +65,57 @@ void worker_drop(struct worker_out *out, uint16_t port, enum drop_dir dir, enum 
 
 // --- the way out -------------------------------------------------------------------------------
 
-// Gives finished frames of `bytes` together to the device.
-static void send_burst(struct egress *e, struct rte_mbuf **pkts, uint16_t n, uint64_t bytes)
-{
-	uint16_t sent = e->dev->ops->tx(e->queue, pkts, n);
+// Frames that go the same way.
+struct burst {
+	struct rte_mbuf **pkts;
+	uint16_t n;
+	uint64_t bytes; // of all of them, once they are finished
+};
 
-	if (unlikely(sent < n)) {
-		for (uint16_t i = sent; i < n; i++)
-			bytes -= pkts[i]->pkt_len;
-		counter_add(&e->counters->drops[DROP_TX][DROP_TX_FULL], n - sent);
-		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
+// Those from `first` on cannot leave.
+static void refuse(struct worker *w, struct egress *e, enum drop reason, const struct burst *b,
+		   uint16_t first)
+{
+	for (uint16_t i = first; i < b->n; i++)
+		worker_drop(&w->out, e->port, DROP_TX, reason, b->pkts[i]);
+}
+
+// Gives finished frames of `bytes` together to the device.
+static void send_burst(struct worker *w, struct egress *e, struct port_queue *queue,
+		       const struct burst *b)
+{
+	uint64_t bytes = b->bytes;
+	uint16_t sent = e->dev->ops->tx(queue, b->pkts, b->n);
+
+	if (unlikely(sent < b->n)) {
+		for (uint16_t i = sent; i < b->n; i++)
+			bytes -= b->pkts[i]->pkt_len;
+		refuse(w, e, queue->refusal ? queue->refusal : DROP_TX_FULL, b, sent);
 	}
 	counter_add(&e->counters->tx_packets, sent);
 	counter_add(&e->counters->tx_bytes, bytes);
 }
 
 // Frames of which some need the transmit stage's work.
-static void send_unready(struct worker *w, struct egress *e)
+static void send_unready(struct worker *w, struct egress *e, struct port_queue *queue,
+			 const struct burst *b)
 {
 	struct transmit_result result = { 0 };
 	struct rte_mbuf *ready[TRANSMIT_MAX_SEGMENTS];
 	uint16_t done = 0;
 
-	while (done < e->n) {
+	while (done < b->n) {
 		uint16_t step = 0;
-		uint16_t n = transmit_finish(e->dev, w->out.pools, e->pkts + done, e->n - done,
+		uint16_t n = transmit_finish(e->dev, w->out.pools, b->pkts + done, b->n - done,
 					     &step, ready, ARRAY_SIZE(ready), &result);
 
 		done += step;
 		for (uint16_t i = 0; i < n; i += PORT_BATCH) {
-			uint16_t burst = RTE_MIN(n - i, PORT_BATCH);
-			uint64_t bytes = 0;
+			struct burst part = { ready + i, RTE_MIN(n - i, PORT_BATCH), 0 };
 
-			for (uint16_t j = 0; j < burst; j++)
-				bytes += ready[i + j]->pkt_len;
-			send_burst(e, ready + i, burst, bytes);
+			for (uint16_t j = 0; j < part.n; j++)
+				part.bytes += part.pkts[j]->pkt_len;
+			send_burst(w, e, queue, &part);
 		}
 	}
 	counter_add(&e->counters->created, result.created);
@@ -105,36 +123,62 @@ static void send_unready(struct worker *w, struct egress *e)
 		counter_add(&e->counters->drops[DROP_TX][r], result.drops[r]);
 }
 
-static void send_own(struct worker *w, struct egress *e)
-{
-	uint64_t bytes;
-
-	if (likely(transmit_is_ready(e->dev, e->pkts, e->n, &bytes)))
-		send_burst(e, e->pkts, e->n, bytes);
-	else
-		send_unready(w, e);
-}
-
-static void hand_over(struct egress *e)
+static void hand_over(struct worker *w, struct egress *e, const struct egress_way *way,
+		      const struct burst *b)
 {
 	unsigned int n;
 
-	for (uint16_t i = 0; i < e->n; i++)
-		e->pkts[i]->port = e->port;
-	n = rte_ring_sp_enqueue_burst(e->owner_ring, (void **)e->pkts, e->n, NULL);
-	if (unlikely(n < e->n)) {
-		counter_add(&e->counters->drops[DROP_TX][DROP_HANDOVER_FULL], e->n - n);
-		rte_pktmbuf_free_bulk(e->pkts + n, e->n - n);
+	for (uint16_t i = 0; i < b->n; i++)
+		b->pkts[i]->port = e->port;
+	n = rte_ring_sp_enqueue_burst(way->ring, (void **)b->pkts, b->n, NULL);
+	if (unlikely(n < b->n))
+		refuse(w, e, DROP_HANDOVER_FULL, b, (uint16_t)n);
+	worker_wake(way->owner);
+}
+
+static void send_by(struct worker *w, struct egress *e, const struct egress_way *way,
+		    struct burst *b)
+{
+	if (unlikely(!way->queue))
+		hand_over(w, e, way, b);
+	else if (likely(transmit_is_ready(e->dev, b->pkts, b->n, &b->bytes)))
+		send_burst(w, e, way->queue, b);
+	else
+		send_unready(w, e, way->queue, b);
+}
+
+// The device says which queue each frame takes; frames of one queue keep their order.
+static void send_selected(struct worker *w, struct egress *e)
+{
+	uint16_t queues[EGRESS_SLOTS], left = e->n;
+	struct rte_mbuf *pkts[EGRESS_SLOTS];
+
+	e->dev->ops->select(e->dev, e->pkts, e->n, queues);
+	while (left) {
+		struct burst b = { pkts, 0, 0 };
+		uint16_t q = queues[0], rest = 0;
+
+		for (uint16_t i = 0; i < left; i++) {
+			if (queues[i] == q) {
+				pkts[b.n++] = e->pkts[i];
+			} else {
+				queues[rest] = queues[i];
+				e->pkts[rest++] = e->pkts[i];
+			}
+		}
+		left = rest;
+		send_by(w, e, &e->ways[q], &b);
 	}
-	worker_wake(e->owner);
 }
 
 void worker_flush(struct worker_out *out, struct egress *e)
 {
-	if (likely(e->queue))
-		send_own(worker_of(out), e);
+	struct burst b = { e->pkts, e->n, 0 };
+
+	if (unlikely(e->ways))
+		send_selected(worker_of(out), e);
 	else
-		hand_over(e);
+		send_by(worker_of(out), e, &e->way, &b);
 	e->n = 0;
 }
 
@@ -161,7 +205,61 @@ static uint16_t receive(struct worker *w, const struct worker_queue *wq)
 	return n;
 }
 
-// Frames that other workers left for queues of ours. One batch per ring and loop.
+// A queue changes places with the one at `to`.
+static void queue_move(struct worker_plan *plan, uint16_t from, uint16_t to)
+{
+	struct worker_queue wq = plan->queues[from];
+
+	plan->queues[from] = plan->queues[to];
+	plan->queues[to] = wq;
+}
+
+// Queues that stay empty while others are busy grow cold: looked at one after the other, few in a
+// round, so that hundreds of silent ports cost a busy one next to nothing. After a sleep all are
+// looked at again.
+static unsigned int receive_all(struct worker *w)
+{
+	struct worker_plan *plan = w->out.plan;
+	unsigned int work = 0, n_cold = plan->n_queues - plan->n_hot;
+
+	for (uint16_t i = 0; i < plan->n_hot; i++) {
+		unsigned int n = receive(w, &plan->queues[i]);
+
+		plan->queues[i].n_empty = n ? 0 : plan->queues[i].n_empty + (work > 0);
+		if (unlikely(plan->queues[i].n_empty >= COLD_AFTER))
+			queue_move(plan, i--, --plan->n_hot);
+		work += n;
+	}
+	for (unsigned int i = 0; i < n_cold && i <= n_cold / COLD_ROUNDS; i++) {
+		uint16_t at = (uint16_t)(plan->n_hot + plan->next_cold % n_cold);
+		unsigned int n = receive(w, &plan->queues[at]);
+
+		plan->next_cold++;
+		if (!n)
+			continue;
+		work += n;
+		plan->queues[at].n_empty = 0;
+		queue_move(plan, at, plan->n_hot++);
+		n_cold--;
+	}
+	return work;
+}
+
+static void send_handed(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t port = pkts[i]->port;
+		struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
+
+		if (likely(e && e->way.queue))
+			worker_output(&w->out, port, pkts[i]);
+		else
+			worker_drop(&w->out, port, DROP_TX, DROP_SHUTDOWN, pkts[i]);
+	}
+}
+
+// Frames that other workers left for queues of ours, up to now: a frame lies in a ring for one
+// loop at most.
 static unsigned int drain_handover(struct worker *w)
 {
 	struct rte_mbuf *pkts[PORT_BATCH];
@@ -170,21 +268,16 @@ static unsigned int drain_handover(struct worker *w)
 	for (unsigned int from = 0; from < WORKER_MAX; from++) {
 		// Acquire: the ring's content was written before it was released to us.
 		struct rte_ring *r = __atomic_load_n(&w->handover[from], __ATOMIC_ACQUIRE);
-		unsigned int n;
+		unsigned int left = r ? rte_ring_count(r) : 0;
 
-		if (!r)
-			continue;
-		n = rte_ring_sc_dequeue_burst(r, (void **)pkts, PORT_BATCH, NULL);
-		for (unsigned int i = 0; i < n; i++) {
-			uint16_t port = pkts[i]->port;
-			struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
+		total += left;
+		while (left) {
+			unsigned int n = rte_ring_sc_dequeue_burst(
+				r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
 
-			if (likely(e && e->queue))
-				worker_output(&w->out, port, pkts[i]);
-			else
-				worker_drop(&w->out, port, DROP_TX, DROP_SHUTDOWN, pkts[i]);
+			send_handed(w, pkts, n);
+			left -= n;
 		}
-		total += n;
 	}
 	if (total)
 		flush_all(&w->out);
@@ -206,17 +299,17 @@ static void loop(struct worker *w)
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		uint64_t start = rte_rdtsc();
-		unsigned int work = 0;
+		unsigned int work;
 
 		// Before the plan is read, not after its last use: it lives until we are offline.
 		rcu_quiescent(cfg->rcu, cfg->id);
 		w->out.log.budget = DROP_LOG_PER_LOOP;
 		w->out.plan = rcu_get(&w->next_plan);
-		if (unlikely(w->idle.armed))
+		if (unlikely(w->idle.armed)) {
 			idle_disarm(&w->idle, w->out.plan);
-		for (uint16_t i = 0; i < w->out.plan->n_queues; i++)
-			work += receive(w, &w->out.plan->queues[i]);
-		work += drain_handover(w);
+			w->out.plan->n_hot = w->out.plan->n_queues;
+		}
+		work = receive_all(w) + drain_handover(w);
 		cfg->ops->tick(cfg->ctx, start);
 		counter_add(&w->load.loops, 1);
 		if (work) {
@@ -326,6 +419,7 @@ void worker_publish(struct worker *w, struct worker_plan *plan)
 
 	plan->version = old->version + 1;
 	plan->all_ring = true;
+	plan->n_hot = plan->n_queues;
 	for (uint16_t i = 0; i < plan->n_queues; i++)
 		plan->all_ring &= plan->queues[i].doorbell >= 0;
 	rcu_set(&w->next_plan, plan);

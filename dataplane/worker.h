@@ -36,12 +36,18 @@ struct port_counters {
 	uint64_t drops[DROP_N_DIRS][DROP_N_REASONS];
 } CACHE_ALIGNED;
 
+// Where frames for one queue of a port go.
+struct egress_way {
+	struct port_queue *queue; // this worker's own, or NULL …
+	struct rte_ring *ring;    // … then the ring to the worker that owns it …
+	struct worker *owner;     // … and that worker, to be woken
+};
+
 // One worker's way out to one port. Made by control, used by its worker alone.
 struct egress {
-	const struct port_dev *dev;
-	struct port_queue *queue;       // this worker's own queue, or NULL …
-	struct rte_ring *owner_ring;    // … then the ring to the worker that owns one …
-	struct worker *owner;           // … and that worker, to be woken
+	const struct port_dev *dev;     // NULL: the port is down
+	struct egress_way way;          // of all frames, unless …
+	const struct egress_way *ways;  // … the device selects: [dev->n_queues], else NULL
 	struct port_counters *counters;
 	struct egress *next_dirty;      // chain of those with frames in pkts[]
 	uint16_t port;                  // index
@@ -54,14 +60,17 @@ struct worker_queue {
 	struct port_queue *queue;
 	uint16_t port; // index
 	int doorbell;  // descriptor, or -1
+	uint32_t n_empty; // rounds in which others had frames, but not it. worker: w
 };
 
-// What a worker works on. Immutable but for what egress points to.
+// What a worker works on. Immutable but for what egress points to, and the order of the queues,
+// which is the worker's: those polled in every round, then the cold ones (see receive_all).
 struct worker_plan {
 	struct egress *egress[PORT_SLOTS];
 	uint32_t version; // set by worker_publish; ≥ 1
 	bool all_ring; // every queue has a doorbell
 	uint16_t n_queues;
+	uint16_t n_hot, next_cold; // worker: w
 	struct worker_queue queues[];
 };
 
@@ -124,7 +133,7 @@ const struct port_counters *worker_spare(const struct worker *w);
 
 // The part of a worker that the pipeline works with; first member of struct worker.
 struct worker_out {
-	const struct worker_plan *plan; // of this loop
+	struct worker_plan *plan;       // of this loop
 	struct egress *dirty;           // those to be flushed at the end of the batch
 	const struct port_pools *pools; // for copies
 	struct port_counters spare;     // counts for ports that are already gone
@@ -162,6 +171,9 @@ static ALWAYS_INLINE void worker_output(struct worker_out *out, uint16_t port, s
 	if (unlikely(e->n % EGRESS_SLOTS == 0)) {
 		if (e->n) {
 			worker_flush(out, e); // stays in the chain
+		} else if (unlikely(!e->dev)) {
+			worker_drop(out, port, DROP_TX, DROP_DISCONNECTED, m);
+			return;
 		} else {
 			e->next_dirty = out->dirty;
 			out->dirty = e;

@@ -65,7 +65,7 @@ struct VMBUS_USER_PACKED vmbus_state_record {
 	uint8_t rss_table[256]; // channels
 	le32 told;              // bit 0: send indirection table
 	le32 reserved;
-	le64 answer_batch; // number of the batch that publishes the answer; 0: none
+	le64 answer; // serial of the last answer made, +1 each; its content follows. 0: none
 	le64 answer_transaction;
 	le32 answer_kind;  // enum vmbus_state_answer
 	le32 answer_bytes; // 0…4096
@@ -78,7 +78,7 @@ static_assert(sizeof(struct vmbus_state_record) == 8192);
 static_assert(offsetof(struct vmbus_state_record, receive) == 32);
 static_assert(offsetof(struct vmbus_state_record, offloads) == 88);
 static_assert(offsetof(struct vmbus_state_record, rss_table) == 152);
-static_assert(offsetof(struct vmbus_state_record, answer_batch) == 416);
+static_assert(offsetof(struct vmbus_state_record, answer) == 416);
 static_assert(offsetof(struct vmbus_state_record, answer_message) == 512);
 
 // 7.4: parts of an entry of the section table.
@@ -96,10 +96,12 @@ struct VMBUS_USER_PACKED vmbus_state_slot {
 	le32 out_from, out_to; // write index of the ring to the guest
 	le16 n_freed, n_taken;
 	le16 n_frames_in, n_frames_out;
-	uint8_t reserved[32];
+	le64 answered; // serial of the last answer published, by this batch or before
+	uint8_t reserved[24];
 	le16 entries[VMBUS_STATE_MAX_ENTRIES]; // n_freed heads, then n_taken sections
 };
 static_assert(sizeof(struct vmbus_state_slot) == 4096);
+static_assert(offsetof(struct vmbus_state_slot, answered) == 32);
 static_assert(offsetof(struct vmbus_state_slot, entries) == 64);
 
 // 7.5: a channel's block; channel's worker

@@ -12,6 +12,7 @@
 #define GROUP_FLOOD 0xffffffffffffull   // MACs that stand for a domain's flood slots; both are
 #define UNKNOWN_FLOOD 0x010000000000ull // group addresses, so nobody can be learnt there
 #define MAC_MASK 0xffffffffffffull
+#define LEARN_SLOTS (FDB_SLOTS / 8 * 7) // the rest is for what is configured
 
 struct slot {
 	uint64_t key;   // fid << 48 | MAC, 0: free. control: w, worker: r (checked twice)
@@ -34,6 +35,7 @@ struct fdb {
 	RCU_POINTER(struct index) index;
 	struct rcu *rcu;
 	uint32_t n_made, n_used, free, hand, next_gen, now_s;
+	uint32_t n_reserved; // slots that a change under way will take
 	uint32_t *port_learnt; // [65536] learnt MACs by port
 };
 
@@ -237,13 +239,6 @@ int fdb_domain_add(struct fdb *fdb, uint16_t fid)
 	return ret ? ret : add_flood(fdb, fid, UNKNOWN_FLOOD);
 }
 
-void fdb_domain_del(struct fdb *fdb, uint16_t fid)
-{
-	for (uint32_t slot = 1; slot <= fdb->n_made; slot++)
-		if (fdb->slots[slot].key && fdb->slots[slot].key >> 48 == fid)
-			slot_give(fdb, slot);
-}
-
 int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where where,
 	    enum fdb_state state, bool touch_flows)
 {
@@ -251,6 +246,8 @@ int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where wher
 	uint32_t slot = find_key(fdb, key);
 
 	if (!slot) {
+		if (state == FDB_LEARNT && fdb->n_used + fdb->n_reserved >= LEARN_SLOTS)
+			return -ENOSPC;
 		slot = slot_take(fdb, key);
 		if (!slot)
 			return -ENOSPC;
@@ -286,25 +283,31 @@ void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac)
 		slot_give(fdb, slot);
 }
 
-void fdb_touch_port(struct fdb *fdb, uint16_t port)
+void fdb_sweep(struct fdb *fdb,
+	       enum fdb_fate (*fate)(void *arg, uint16_t fid, uint16_t port, enum fdb_state state),
+	       void *arg)
 {
-	for (uint32_t slot = 1; slot <= fdb->n_made; slot++)
-		if (fdb->words[slot].port == port)
-			touch(fdb, slot);
-}
+	for (uint32_t slot = 1; slot <= fdb->n_made; slot++) {
+		const struct slot *s = &fdb->slots[slot];
+		enum fdb_fate f = FDB_KEEP;
 
-void fdb_flush_port(struct fdb *fdb, uint16_t port, bool learnt_only)
-{
-	for (uint32_t slot = 1; slot <= fdb->n_made; slot++)
-		if (fdb->words[slot].port == port &&
-		    (!learnt_only || fdb->slots[slot].state == FDB_LEARNT))
+		if (s->key)
+			f = fate(arg, (uint16_t)(s->key >> 48), fdb->words[slot].port, s->state);
+		if (f == FDB_REMOVE)
 			slot_give(fdb, slot);
+		else if (f == FDB_TOUCH)
+			touch(fdb, slot);
+	}
 }
 
 int fdb_reserve(struct fdb *fdb, uint32_t n, uint32_t n_domains)
 {
+	int ret;
+
 	n += 2 * n_domains;
-	return fdb->n_used + n + 1 >= FDB_SLOTS ? -ENOSPC : index_reserve(fdb, n);
+	ret = fdb->n_used + n + 1 >= FDB_SLOTS ? -ENOSPC : index_reserve(fdb, n);
+	fdb->n_reserved = ret ? 0 : n;
+	return ret;
 }
 
 uint32_t fdb_port_count(const struct fdb *fdb, uint16_t port)

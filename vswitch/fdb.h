@@ -44,11 +44,9 @@ void fdb_destroy(struct fdb *fdb);
 // -ENOSPC. Adding twice is allowed. control.
 int fdb_domain_add(struct fdb *fdb, uint16_t fid);
 
-// Forgets the domain and every MAC in it. control.
-void fdb_domain_del(struct fdb *fdb, uint16_t fid);
-
 // Puts (fid, mac) on `port`, leaving with `tag`. Same port policy (`touch` false): only the word
-// changes; otherwise flows to it re-resolve. -ENOSPC when all slots are taken. control.
+// changes; otherwise flows to it re-resolve. -ENOSPC when all slots are taken, or those that
+// learning may take. control.
 int fdb_set(struct fdb *fdb, uint16_t fid, struct mac mac, struct fdb_where where,
 	    enum fdb_state state, bool touch);
 
@@ -61,14 +59,17 @@ enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot);
 // Removes (fid, mac), if there. control.
 void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac);
 
-// All that points to `port`: flows re-resolve. control.
-void fdb_touch_port(struct fdb *fdb, uint16_t port);
+// What becomes of a slot.
+enum fdb_fate { FDB_KEEP, FDB_TOUCH, FDB_REMOVE }; // TOUCH: flows to it re-resolve
 
-// Removes what is on `port`: everything, or the learnt MACs only. control.
-void fdb_flush_port(struct fdb *fdb, uint16_t port, bool learnt_only);
+// Asks for the fate of every slot, flood slots of domains too (port FDB_PORT_FLOOD): one walk for
+// all that a change has to do. control.
+void fdb_sweep(struct fdb *fdb,
+	       enum fdb_fate (*fate)(void *arg, uint16_t fid, uint16_t port, enum fdb_state state),
+	       void *arg);
 
-// Makes sure that n more MACs and n_domains more domains can be added without failing: 0, -ENOSPC
-// or -ENOMEM. control.
+// Makes sure that n more MACs and n_domains more domains can be added without failing, whatever is
+// learnt meanwhile: 0, -ENOSPC or -ENOMEM. Holds until the next call; 0 and 0 end it. control.
 int fdb_reserve(struct fdb *fdb, uint32_t n, uint32_t n_domains);
 
 // Learnt MACs on `port`. control.

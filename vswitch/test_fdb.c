@@ -40,6 +40,21 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static enum fdb_fate learnt_on_4(void *arg, uint16_t fid, uint16_t port, enum fdb_state state)
+{
+	return port == 4 && state == FDB_LEARNT ? FDB_REMOVE : FDB_KEEP;
+}
+
+static enum fdb_fate all_of_domain_1(void *arg, uint16_t fid, uint16_t port, enum fdb_state state)
+{
+	return fid == 1 ? FDB_REMOVE : FDB_KEEP;
+}
+
+static enum fdb_fate touch_port_3(void *arg, uint16_t fid, uint16_t port, enum fdb_state state)
+{
+	return port == 3 ? FDB_TOUCH : FDB_KEEP;
+}
+
 static void grows_and_forgets(void **state)
 {
 	struct fdb_where w;
@@ -51,11 +66,11 @@ static void grows_and_forgets(void **state)
 		assert_int_equal(w.port, i % 9);
 		assert_int_equal(fdb_find(fdb, 2, mac_of(i), &w), 0); // another domain
 	}
-	fdb_flush_port(fdb, 4, true);
+	fdb_sweep(fdb, learnt_on_4, NULL);
 	assert_int_equal(fdb_port_count(fdb, 4), 0);
 	for (uint32_t i = 0; i < N_MACS; i++)
 		assert_int_equal(fdb_find(fdb, 1, mac_of(i), &w) != 0, i % 9 != 4);
-	fdb_domain_del(fdb, 1);
+	fdb_sweep(fdb, all_of_domain_1, NULL);
 	for (uint32_t i = 0; i < N_MACS; i++)
 		assert_int_equal(fdb_find(fdb, 1, mac_of(i), &w), 0);
 	assert_int_equal(fdb_find_flood(fdb, 1, true, &w), 0);
@@ -78,7 +93,7 @@ static void generations_tell_what_changed(void **state)
 	fdb_set(fdb, 1, mac_of(1), at(3), FDB_LEARNT, true);
 	assert_int_not_equal(fdb_word(fdb_words(fdb), slot).gen, w.gen);
 	w = fdb_word(fdb_words(fdb), slot);
-	fdb_touch_port(fdb, 3);
+	fdb_sweep(fdb, touch_port_3, NULL);
 	assert_int_not_equal(fdb_word(fdb_words(fdb), slot).gen, w.gen);
 	w = fdb_word(fdb_words(fdb), slot);
 	fdb_del(fdb, 1, mac_of(1));

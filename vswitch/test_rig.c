@@ -28,6 +28,7 @@ void rig_second(void)
 
 int rig_set_up(void **state)
 {
+	static const struct port_dev up;
 	struct pipeline_cfg cfg = { .cache = { .entries = 4096, .tsc_hz = RIG_TSC_HZ } };
 	struct err err;
 
@@ -45,6 +46,7 @@ int rig_set_up(void **state)
 	rig->out.pools = &rig->pools;
 	rig->sw = (struct sw_switch_cfg){ .flood_unknown = true, .ageing_s = 300 };
 	for (uint16_t i = 0; i < RIG_PORTS; i++) {
+		rig->egress[i].dev = &up; // nothing looks behind it
 		rig->egress[i].port = i;
 		rig->egress[i].counters = &rig->counters[i];
 		rig->plan->egress[i] = &rig->egress[i];

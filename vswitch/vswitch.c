@@ -29,6 +29,7 @@ struct vswitch {
 struct vswitch_plan {
 	struct compiled *next;
 	struct compiled *base; // what it was prepared beside
+	struct fdb *fdb;       // in which room is reserved for it
 };
 
 const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs) { return &vs->snapshot; }
@@ -159,13 +160,14 @@ int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_
 		free(p);
 		return ret;
 	}
-	*p = (struct vswitch_plan){ .next = next, .base = vs->now };
+	*p = (struct vswitch_plan){ .next = next, .base = vs->now, .fdb = vs->fdb };
 	*plan = p;
 	return 0;
 }
 
 void vswitch_abort(struct vswitch_plan *plan)
 {
+	fdb_reserve(plan->fdb, 0, 0);
 	compiled_free(plan->next, plan->base);
 	free(plan);
 }
@@ -201,19 +203,49 @@ static bool same_vlans(const struct sw_port_cfg *a, const struct sw_port_cfg *b)
 	       memcmp(a->tagged, b->tagged, sizeof(a->tagged)) == 0;
 }
 
-// What is learnt on changed and removed ports, and flows towards them.
-static void change_ports(struct vswitch *vs, const struct compiled *from, const struct compiled *to)
+// What a change means for the forwarding database.
+struct fates {
+	const struct compiled *from, *to;
+	uint8_t ports[PORT_SLOTS]; // PORT_FORGETS, PORT_TOUCHES
+	bool any;
+};
+enum { PORT_FORGETS = 1, PORT_TOUCHES = 2 }; // what is learnt there; flows towards it
+
+static bool domain_goes(const struct fates *f, uint16_t fid)
 {
+	return f->from->ids[fid].used && (fid >= f->to->snap->n_domains || !f->to->ids[fid].used);
+}
+
+static enum fdb_fate fate_of(void *arg, uint16_t fid, uint16_t port, enum fdb_state state)
+{
+	const struct fates *f = arg;
+	uint8_t fate = port < PORT_SLOTS ? f->ports[port] : 0;
+
+	if (domain_goes(f, fid) || (fate & PORT_FORGETS && state == FDB_LEARNT))
+		return FDB_REMOVE;
+	return fate & PORT_TOUCHES ? FDB_TOUCH : FDB_KEEP;
+}
+
+// Removed domains, what is learnt on changed and removed ports, and flows towards them.
+static void change_rest(struct vswitch *vs, const struct compiled *from, const struct compiled *to)
+{
+	struct fates f = { .from = from, .to = to };
+
+	for (uint32_t fid = 1; fid < from->snap->n_domains && !f.any; fid++)
+		f.any = domain_goes(&f, (uint16_t)fid);
 	for (uint16_t i = 0; i < PORT_SLOTS; i++) {
 		const struct sw_port *a = from->snap->ports[i], *b = to->snap->ports[i];
 
 		if (a == b || !a)
 			continue;
 		if (!b || !same_vlans(from->ports[i], to->ports[i]) || !b->learning)
-			fdb_flush_port(vs->fdb, i, true);
+			f.ports[i] |= PORT_FORGETS;
 		if (b && !sw_port_same_egress(a, b))
-			fdb_touch_port(vs->fdb, i);
+			f.ports[i] |= PORT_TOUCHES;
+		f.any |= f.ports[i];
 	}
+	if (f.any)
+		fdb_sweep(vs->fdb, fate_of, &f);
 }
 
 static void retire(struct vswitch *vs, struct compiled *from, const struct compiled *to)
@@ -246,10 +278,8 @@ void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
 	vs->now = to;
 	// Addresses after: who flooded for want of them looks again under the new snapshot.
 	change_fixed(vs, from, to);
-	change_ports(vs, from, to);
-	for (uint32_t fid = 1; fid < from->snap->n_domains; fid++)
-		if (from->ids[fid].used && !to->ids[fid].used)
-			fdb_domain_del(vs->fdb, (uint16_t)fid);
+	change_rest(vs, from, to);
+	fdb_reserve(vs->fdb, 0, 0);
 	retire(vs, from, to);
 	free(plan);
 }

@@ -69,8 +69,9 @@ const struct object_type switch_type = {
 
 // --- ports -------------------------------------------------------------------------------------
 
-const char *const port_kind_words[] = { "tap", "ethdev", "pcap", "pair", "null", NULL };
-enum { KIND_TAP, KIND_ETHDEV, KIND_PCAP, KIND_PAIR, KIND_NULL };
+const char *const port_kind_words[] = { "tap",  "ethdev", "pcap", "pair",
+					"null", "netvsp", NULL };
+enum { KIND_TAP, KIND_ETHDEV, KIND_PCAP, KIND_PAIR, KIND_NULL, KIND_NETVSP };
 static const char *const role_words[] = { "guest", "internal", "uplink", NULL };
 static const char *const vlan_mode_words[] = { "auto", "untagged", "access", "trunk", NULL };
 static const char *const choice_words[] = { "auto", "on", "off", NULL };
@@ -83,14 +84,14 @@ static const struct field port_fields[] = {
 	  .help = "the switch it belongs to" },
 	PORT(kind, FIELD_ENUM, .words = port_kind_words, .def = "tap", .flags = FIELD_IMMUTABLE,
 	     .help = "what is behind it: a kernel interface, a DPDK device, capture files, another "
-		     "port, nothing"),
+		     "port, nothing, a Hyper-V style guest"),
 	PORT(role, FIELD_ENUM, .words = role_words, .def = "guest",
 	     .help = "guest: a virtual machine; internal: this host; uplink: the physical network"),
 	PORT(friendly_name, FIELD_STRING, .flags = FIELD_DETAIL, .help = "a name for people"),
 	PORT(guid, FIELD_GUID, .flags = FIELD_GENERATED | FIELD_UNIQUE | FIELD_DETAIL,
 	     .help = "identity for controllers"),
 	PORT(mac, FIELD_MAC, .flags = FIELD_GENERATED | FIELD_UNIQUE,
-	     .help = "address behind it; taken from the pool 00:15:5d for a tap that names none"),
+	     .help = "address behind it; a tap or netvsp port without one gets one from 00:15:5d"),
 	PORT(vlan_mode, FIELD_ENUM, .words = vlan_mode_words, .def = "auto",
 	     .help = "untagged: no VLAN; access: in `vlan`, frames untagged; trunk: many, tagged; "
 		     "auto: trunk for an uplink, else untagged"),
@@ -136,6 +137,11 @@ static const struct field port_fields[] = {
 	     .help = "pair: word that both ends have in common"),
 	PORT(move_address, FIELD_BOOL, .def = "false", .flags = FIELD_DETAIL,
 	     .help = "uplink: move the host's addresses on the device to the internal port"),
+	PORT(vm_user, FIELD_STRING, .max = 63, .flags = FIELD_DETAIL,
+	     .help = "netvsp: name or number of the user whose VMM may attach; not given: weftd's "
+		     "own"),
+	PORT(vm_token_file, FIELD_STRING, .max = 4095, .flags = FIELD_DETAIL,
+	     .help = "netvsp: file with the 32 bytes that the VMM must know too"),
 	FIELD_LIVE(link, FIELD_STRING, .help = "up, or why it is down"),
 	{ .name = "device", .type = FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
 	  .help = "what was opened" },
@@ -184,7 +190,7 @@ static int generate_port(void *ctx, struct object *obj, const struct model *mode
 		p->guid.b[6] = (p->guid.b[6] & 0x0f) | 0x40; // RFC 9562, version 4
 		p->guid.b[8] = (p->guid.b[8] & 0x3f) | 0x80;
 	}
-	if (mac_is_zero(p->mac) && p->kind == KIND_TAP)
+	if (mac_is_zero(p->mac) && (p->kind == KIND_TAP || p->kind == KIND_NETVSP))
 		return generate_mac(p, model, err);
 	return 0;
 }
@@ -213,7 +219,8 @@ static int check_device(const struct port_obj *p, struct err *err)
 		{ "ifname", p->ifname, KIND_TAP },    { "netns", p->netns, KIND_TAP },
 		{ "devargs", p->devargs, KIND_ETHDEV }, { "rx_file", p->rx_file, KIND_PCAP },
 		{ "tx_file", p->tx_file, KIND_PCAP }, { "filter", p->filter, KIND_PCAP },
-		{ "peer", p->peer, KIND_PAIR },
+		{ "peer", p->peer, KIND_PAIR },           { "vm_user", p->vm_user, KIND_NETVSP },
+		{ "vm_token_file", p->vm_token_file, KIND_NETVSP },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(options); i++)

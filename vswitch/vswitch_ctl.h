@@ -38,6 +38,7 @@ struct port_obj {
 	char *ifname, *netns, *devargs, *rx_file, *tx_file, *filter, *peer;
 	uint32_t loops;
 	bool move_address;
+	char *vm_user, *vm_token_file;
 };
 
 struct rule_obj {
