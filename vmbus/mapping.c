@@ -164,7 +164,7 @@ static int check_file(const struct vmbus_mapping_cfg *cfg, uint64_t *unit, struc
 	*unit = fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : 4096;
 	size = (uint64_t)st.st_size;
 	if (!cfg->bytes || cfg->offset % *unit)
-		return err_set(err, EINVAL, "offset %llu is not a multiple of the file's pages, %llu",
+		return err_set(err, EINVAL, "offset %llu is no multiple of the file's pages, %llu",
 			       (unsigned long long)cfg->offset, (unsigned long long)*unit);
 	if (cfg->offset > size || cfg->bytes > size - cfg->offset)
 		return err_set(err, EINVAL, "the file has %llu bytes, less than offset and size",

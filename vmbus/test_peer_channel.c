@@ -358,7 +358,9 @@ static void notices_are_bytes_as_written(void **state)
 {
 	struct vmbus_user_leaving_notice want = {
 		.header.type = cpu_to_le16(VMBUS_USER_TYPE_CHANNEL_FAILED),
-		.reason = cpu_to_le32(3), .back_in_ms = cpu_to_le32(2), .text = "the ring is broken",
+		.reason = cpu_to_le32(3),
+		.back_in_ms = cpu_to_le32(2),
+		.text = "the ring is broken",
 	};
 
 	rig_bring_to(SERVING);
@@ -426,7 +428,8 @@ static void a_vmm_may_leave_at_any_time(void **state)
 			static const enum vmbus_user_type types[] = {
 				VMBUS_USER_TYPE_OPEN, VMBUS_USER_TYPE_REGION_ADD,
 				VMBUS_USER_TYPE_GPADL, VMBUS_USER_TYPE_DIRTY_LOG,
-				VMBUS_USER_TYPE_RESET, VMBUS_USER_TYPE_TARGET };
+				VMBUS_USER_TYPE_RESET, VMBUS_USER_TYPE_TARGET
+			};
 
 			rig_restart();
 			rig_bring_to((enum stage)s);

@@ -113,7 +113,8 @@ static void regions_are_checked(void **state)
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
 	rig_bring_to(SERVING);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct vmbus_user_region_add m = a_region(rows[i].number, rows[i].gpa, rows[i].bytes);
+		struct vmbus_user_region_add m =
+			a_region(rows[i].number, rows[i].gpa, rows[i].bytes);
 		int status;
 
 		m.offset = cpu_to_le64(rows[i].offset);
@@ -218,7 +219,8 @@ static void gpadls_are_checked(void **state)
 	assert_int_equal(ASK(REGION_ADD, rom, rig.ram), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct gpadl_message m = {
-			.head = { .gpadl = cpu_to_le32(rows[i].id), .flags = cpu_to_le32(rows[i].flags),
+			.head = { .gpadl = cpu_to_le32(rows[i].id),
+				  .flags = cpu_to_le32(rows[i].flags),
 				  .bytes = cpu_to_le64(rows[i].bytes),
 				  .n_runs = cpu_to_le32(rows[i].n),
 				  .channel = cpu_to_le32(rows[i].channel) },

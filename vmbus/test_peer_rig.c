@@ -159,7 +159,8 @@ int rig_setup(void **state)
 {
 	const struct vmbus_peer_cfg cfg = { on_hello, on_send, NULL };
 
-	rig = (struct rig){ .n_fds = rig_count_fds(), .features = 0x1f, .guest_fd = -1, .bell.fd = -1, .n_granted = ~0u };
+	rig = (struct rig){ .features = 0x1f, .guest_fd = -1, .bell.fd = -1, .n_granted = ~0u };
+	rig.n_fds = rig_count_fds();
 	rig.ram = rig_memfd(RAM_BYTES, F_SEAL_SHRINK);
 	rig.state = rig_memfd(sizeof(struct vmbus_state), F_SEAL_SHRINK | F_SEAL_GROW);
 	for (int i = 0; i < 2; i++)
@@ -375,4 +376,3 @@ int rig_ask_right(enum vmbus_user_type type)
 	default: return rig_ask_plain(type);
 	}
 }
-

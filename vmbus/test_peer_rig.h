@@ -69,10 +69,10 @@ int rig_ask_gpadl(struct gpadl_message *m);
 int rig_last_status(void);
 
 // The same with a struct and the descriptors behind it.
+#define FDS(...) ((const int[]){ __VA_ARGS__ __VA_OPT__(, ) -1 })
 #define ASK(type, message, ...)                                                                    \
-	rig_ask(VMBUS_USER_TYPE_##type, &(message), sizeof(message),                               \
-		(const int[]){ __VA_ARGS__ __VA_OPT__(, ) -1 },                                    \
-		(uint32_t)(sizeof((const int[]){ __VA_ARGS__ __VA_OPT__(, ) -1 }) / sizeof(int) - 1))
+	rig_ask(VMBUS_USER_TYPE_##type, &(message), sizeof(message), FDS(__VA_ARGS__),             \
+		(uint32_t)(sizeof(FDS(__VA_ARGS__)) / sizeof(int)) - 1)
 
 // Sends a right message of that type, for a thing that is there (or not yet).
 int rig_ask_right(enum vmbus_user_type type);
