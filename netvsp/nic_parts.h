@@ -195,6 +195,12 @@ void nic_restore_answer(struct netvsp_nic *nic);
 // Makes buffers, path and spread as they were agreed on; no channel is live. Returns 0 or -errno.
 int nic_sync(struct netvsp_nic *nic);
 
+// The serial of the current record in the state memory: le64, stored and loaded as a whole.
+static inline uint64_t *nic_record_word(struct vmbus_state *state)
+{
+	return (uint64_t *)((uint8_t *)state + offsetof(struct vmbus_state, header.record));
+}
+
 // Writes the control record into the state memory.
 void nic_record_write(struct netvsp_nic *nic);
 

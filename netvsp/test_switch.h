@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests of a whole NIC in one thread: the switch's side. A service, one port of kind netvsp, and
-// a worker that runs when it is told to.
+// For tests of a whole NIC in one thread: the switch's side. A service, one port of kind netvsp,
+// and a worker that runs when it is told to.
 #pragma once
 
 #include "net/test_util.h"

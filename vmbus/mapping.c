@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -51,8 +52,9 @@ static bool look(const struct vmbus_mapping_entry *entry, struct vmbus_mapping_e
 
 static bool put_zeros(uintptr_t start, uintptr_t end, int prot)
 {
-	return mmap((void *)start, end - start, prot,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+
+	return syscall(SYS_mmap, start, end - start, prot, flags, -1, 0) == (long)start;
 }
 
 // Mends the mapping that `address` lies in. False: there is none.

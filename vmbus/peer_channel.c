@@ -132,13 +132,19 @@ static int open_check_zero(const struct vmbus_user_open *m, struct err *err)
 	return peer_check_zero(rest, err);
 }
 
+static uint32_t load_index(const le32 *index)
+{
+	return le32_to_cpu((FORCE le32)__atomic_load_n((const FORCE uint32_t *)index,
+						       __ATOMIC_ACQUIRE));
+}
+
 // Both indices of a ring as they stand in memory.
 static int ring_check(const struct vmbus_ring *ring, bool resume, const char *which,
 		      struct err *err)
 {
 	uint32_t at[2] = {
-		le32_to_cpu(__atomic_load_n(&ring->header->write, __ATOMIC_ACQUIRE)),
-		le32_to_cpu(__atomic_load_n(&ring->header->read, __ATOMIC_ACQUIRE)),
+		load_index(&ring->header->write),
+		load_index(&ring->header->read),
 	};
 
 	for (int i = 0; i < 2; i++)

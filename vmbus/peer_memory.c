@@ -38,7 +38,8 @@ static void state_write_header(const struct vmbus_peer *peer, struct vmbus_state
 	header->bytes = cpu_to_le32(sizeof(*state));
 	header->instance = cpu_to_le64(peer->welcome.instance);
 	header->n_adopted = cpu_to_le64(n + 1);
-	__atomic_store_n((le64 *)state, cpu_to_le64(VMBUS_STATE_MAGIC), __ATOMIC_RELEASE);
+	__atomic_store_n((uint64_t *)state, (FORCE uint64_t)cpu_to_le64(VMBUS_STATE_MAGIC),
+			 __ATOMIC_RELEASE);
 }
 
 int peer_state_begin(struct vmbus_peer *peer, struct vmbus_user_datagram *datagram, struct err *err)

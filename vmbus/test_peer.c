@@ -247,7 +247,7 @@ static void hello_is_checked(void **state)
 	assert_int_equal(ASK(HELLO, right), EBUSY);
 	assert_true(rig.hung_up);
 	rig_restart();
-	assert_int_equal(ASK(HELLO, right, rig.ram), EINVAL); // a descriptor nobody asked for
+	assert_int_equal(ASK_FDS(HELLO, right, rig.ram), EINVAL); // a descriptor nobody asked for
 }
 
 static void features_that_were_not_agreed_on_do_not_exist(void **state)
@@ -259,12 +259,12 @@ static void features_that_were_not_agreed_on_do_not_exist(void **state)
 	assert_int_equal(rig_ask_right(VMBUS_USER_TYPE_STATE), EOPNOTSUPP);
 	assert_int_equal(rig_ask_right(VMBUS_USER_TYPE_MONITOR), EOPNOTSUPP);
 	assert_int_equal(rig_ask_right(VMBUS_USER_TYPE_DIRTY_LOG), EOPNOTSUPP);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
 	with_id.target = (struct vmbus_user_target){ .mode = cpu_to_le32(1) };
 	with_id.monitor_id = cpu_to_le32(3);
-	assert_int_equal(ASK(OPEN, with_id, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
+	assert_int_equal(ASK_FDS(OPEN, with_id, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
 	with_id.monitor_id = cpu_to_le32(VMBUS_USER_NO_MONITOR);
-	assert_int_equal(ASK(OPEN, with_id, rig.bells[0], rig.bells[1]), 0);
+	assert_int_equal(ASK_FDS(OPEN, with_id, rig.bells[0], rig.bells[1]), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_START), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_PAUSE), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_SAVE), EOPNOTSUPP);

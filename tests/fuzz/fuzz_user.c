@@ -173,10 +173,9 @@ static void prepare(void)
 
 static int lowest_free_fd(void)
 {
-	int fd = fcntl(rig.kinds[0], F_DUPFD_CLOEXEC, 0);
-
-	close(fd);
-	return fd;
+	for (int fd = 0;; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			return fd;
 }
 
 // Takes one record from data[size] into the datagram. Returns its bytes, 0 at the end.
