@@ -285,7 +285,7 @@ static void target_changed(void *arg)
 	const struct nic_channel *c = &nic->channels[nic->call_channels];
 
 	if (!nic->leaving && c->bell)
-		vmbus_bell_ring(c->bell);
+		vmbus_bell_ring(c->bell, nic->guest.dirty.rcu_ptr);
 	call_finish(nic, 0);
 }
 
