@@ -93,7 +93,9 @@ void sw_run(void)
 
 void sw_work(void)
 {
-	if (!sw.worker_stuck) {
+	if (sw.threaded) {
+		usleep(100);
+	} else if (!sw.worker_stuck) {
 		rcu_reader_online(sw.rcu, 0);
 		for (uint16_t i = 0; sw.dev && i < sw.dev->n_queues; i++)
 			if (sw.n_got + PORT_BATCH <= ARRAY_SIZE(sw.got))

@@ -13,6 +13,7 @@ struct sw {
 	struct netvsp_service *service;
 	struct port_dev *dev; // NIC "web0"
 	bool worker_stuck;    // the worker is online and not quiescent
+	bool threaded;        // … or a thread of its own, for which things may take longer
 	uint64_t instance;
 	char events[512];     // names of events, a letter each: A, D, F, R
 	struct rte_mbuf *got[256]; // frames that rx returned

@@ -15,7 +15,8 @@
 #include "netvsp/ndis.h"
 
 #define PAGE 4096u
-#define PATIENCE 50 // turns of everything, before something counts as not happening
+// Turns of everything, before something counts as not happening.
+#define PATIENCE (sw.threaded ? 100000 : 50)
 
 // --- the VMM -----------------------------------------------------------------------------------
 
