@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a frame costs between a guest's rings and the switch, in TSC cycles: build/netvsp/bench_rings
+// What a frame costs between a guest's rings and the switch, in TSC cycles: build/netvsp/test_channel_cost
 // A guest's end in the same thread fills and drains the rings; its own cycles are not counted. No
 // EAL. Not a test: it asserts nothing about time. Arguments: turns, which of the lines.
 #include <setjmp.h>
@@ -109,7 +109,7 @@ static void run(struct bench *b, const uint8_t *message, uint32_t turns)
 		n = netvsp_channel_receive(rig.channel, pkts, BATCH);
 		b->rx_cycles += __rdtsc() - start;
 		if (n != BATCH) {
-			fprintf(stderr, "%u frames of %u\n", n, BATCH);
+			fprintf(stderr, "%u frames of %d\n", n, BATCH);
 			exit(1);
 		}
 		start = __rdtsc();
