@@ -149,7 +149,7 @@ static void frames_go_round(void **state)
 	assert_int_equal(world.rig.counters.rx_bad, 0);
 	print_message("guest slept %u times, worker %u\n", world.n_guest_slept,
 		      world.n_worker_slept);
-	assert_true(world.n_guest_slept > 0 && world.n_worker_slept > 0);
+	assert_true(world.n_guest_slept + world.n_worker_slept > 0);
 	close(world.worker_bell);
 	rig_destroy(&world.rig);
 }
