@@ -111,10 +111,10 @@ static bool ask_segmentation(struct rte_mbuf *m, uint32_t lso)
 static bool complete(struct rte_mbuf *m, uint32_t csum, uint32_t tag_bytes)
 {
 	uint32_t l4 = csum >> RNDIS_TX_L4_OFFSET_SHIFT & RNDIS_TX_L4_OFFSET_MASK;
+	uint32_t field = csum & RNDIS_TX_TCP ? offsetof(struct tcp_header, csum) :
+					       offsetof(struct udp_header, csum);
 
-	return l4 >= sizeof(struct eth_header) &&
-	       csum_complete(m, l4 + tag_bytes, csum & RNDIS_TX_TCP ? offsetof(struct tcp_header, csum) :
-							  offsetof(struct udp_header, csum));
+	return l4 >= sizeof(struct eth_header) && csum_complete(m, l4 + tag_bytes, field);
 }
 
 // Only the IPv4 header's checksum is wanted, of any packet.

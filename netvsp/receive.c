@@ -56,8 +56,9 @@ static bool add_pages(struct netvsp_channel *channel, const struct guest_memory 
 	return true;
 }
 
-static ALWAYS_INLINE bool add_piece(struct netvsp_channel *channel, const struct guest_memory *memory,
-		      const struct vmbus_piece *piece)
+static ALWAYS_INLINE bool add_piece(struct netvsp_channel *channel,
+				    const struct guest_memory *memory,
+				    const struct vmbus_piece *piece)
 {
 	const uint8_t *host = memory_at(channel, memory, piece->gpa, piece->bytes);
 
@@ -123,8 +124,9 @@ static bool add_section(struct netvsp_channel *channel, uint32_t section, uint32
 
 // The RNDIS message of a packet: bytes of a section, then pages. Returns its bytes; 0: none, or
 // not all of it is there. Spans begin at work->n_spans.
-static ALWAYS_INLINE uint32_t add_message(struct netvsp_channel *channel, const struct vmbus_packet *packet,
-			    const struct nvsp_rndis_packet *nvsp)
+static ALWAYS_INLINE uint32_t add_message(struct netvsp_channel *channel,
+					  const struct vmbus_packet *packet,
+					  const struct nvsp_rndis_packet *nvsp)
 {
 	struct channel_work *work = &channel->work;
 	uint32_t first = work->n_spans, section = le32_to_cpu(nvsp->section), bytes = 0;
@@ -168,7 +170,8 @@ static bool is_full(const struct netvsp_channel *channel)
 }
 
 // A packet that is no acknowledgement.
-static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel, const struct vmbus_packet *packet)
+static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel,
+					    const struct vmbus_packet *packet)
 {
 	struct channel_work *work = &channel->work;
 	struct channel_data *data = &work->data[work->n_data];

@@ -149,15 +149,15 @@ int netvsp_frames_find(const struct netvsp_span *spans, uint32_t bytes, uint32_t
 	while (left >= sizeof(struct rndis_header)) {
 		struct netvsp_frame *frame = &frames[*n];
 		struct netvsp_cursor at = start;
-		uint32_t whole, copied;
+		uint32_t whole, copied, most;
 
 		if (unlikely(left < PACKET_BYTES || *n == max))
 			return -EINVAL;
 		copied = copy_head(&head, &at);
 		if (unlikely(!take_packet(&head, copied, left, &at, frame)))
 			return -EINVAL;
-		if (unlikely(frame->bytes > (frame->info & NETVSP_FRAME_LSO ? NETVSP_MAX_LSO :
-									      max_frame + TAG_BYTES)))
+		most = frame->info & NETVSP_FRAME_LSO ? NETVSP_MAX_LSO : max_frame + TAG_BYTES;
+		if (unlikely(frame->bytes > most))
 			return -EINVAL;
 		frame->at = start;
 		netvsp_cursor_skip(&frame->at, FIELD(&head, data_offset) + RNDIS_OFFSET_BASE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a frame costs between a guest's rings and the switch, in TSC cycles: build/netvsp/test_channel_cost
-// A guest's end in the same thread fills and drains the rings; its own cycles are not counted. No
-// EAL. Not a test: it asserts nothing about time. Arguments: turns, which of the lines.
+// What a frame costs between a guest's rings and the switch, in TSC cycles:
+// `build/netvsp/test_channel_cost`. A guest's end in the same thread fills and drains the rings;
+// its own cycles are not counted. No EAL. Not a test: it asserts nothing about time. Arguments: turns, which of the lines.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -143,9 +143,9 @@ static void report(const struct bench *b, const struct netvsp_counters *rx)
 {
 	double n = (double)b->frames;
 
-	printf("%5u bytes, %-28s %s: %7.1f = %6.1f from the guest + %6.1f to it   (ring %.1f, rndis "
-	       "%.1f, copy %.1f, signal %.1f)\n",
-	       b->bytes, b->per_message ? "sections" : "pages", b->csum ? "csum" : "    ",
+	printf("%5u bytes, %-8s %-4s: %7.1f = %6.1f from the guest + %6.1f to it   "
+	       "(ring %.1f, rndis %.1f, copy %.1f, signal %.1f)\n",
+	       b->bytes, b->per_message ? "sections" : "pages", b->csum ? "csum" : "",
 	       (double)(b->rx_cycles + b->tx_cycles) / n, (double)b->rx_cycles / n,
 	       (double)b->tx_cycles / n, (double)rx->ring_cycles / n, (double)rx->rndis_cycles / n,
 	       (double)rx->copy_cycles / n, (double)rx->signal_cycles / n);

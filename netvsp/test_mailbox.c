@@ -44,6 +44,20 @@ static void must_complete(uint64_t id)
 	assert_int_equal(packet.status, NVSP_STATUS_SUCCESS);
 }
 
+static void must_be_asked(const uint8_t *nvsp)
+{
+	const struct netvsp_request *request = &rig.mailbox.request;
+	eventfd_t n;
+
+	assert_int_equal(rig.mailbox.state, NETVSP_MAIL_REQUESTED);
+	assert_int_equal(eventfd_read(rig.mailbox.fd, &n), 0);
+	assert_int_equal(request->transaction, 0);
+	assert_true(request->wants_completion);
+	assert_int_equal(request->nvsp_bytes, NVSP_MESSAGE_BYTES);
+	assert_int_equal(request->rndis_bytes, 0);
+	assert_memory_equal(request->nvsp, nvsp, NVSP_MESSAGE_BYTES);
+}
+
 static void a_request_waits_for_its_answer(void **state)
 {
 	uint8_t nvsp[NVSP_MESSAGE_BYTES] = { NVSP_INIT };
@@ -56,7 +70,6 @@ static void a_request_waits_for_its_answer(void **state)
 	struct rig_packet packet;
 	struct rte_mbuf *m;
 	enum drop why;
-	eventfd_t n;
 
 	begin((struct rig_cfg){ .primary = true });
 	rig_fill_section(&rig, 0, 0, message, bytes);
@@ -67,20 +80,15 @@ static void a_request_waits_for_its_answer(void **state)
 	assert_int_equal(receive(), 1); // what stands before it
 	rte_pktmbuf_free(got[0]);
 	must_complete(1);
-	assert_int_equal(rig.mailbox.state, NETVSP_MAIL_REQUESTED);
-	assert_int_equal(eventfd_read(rig.mailbox.fd, &n), 0);
-	assert_int_equal(rig.mailbox.request.transaction, 0);
-	assert_true(rig.mailbox.request.wants_completion);
-	assert_int_equal(rig.mailbox.request.nvsp_bytes, sizeof(nvsp));
-	assert_int_equal(rig.mailbox.request.rndis_bytes, 0);
-	assert_memory_equal(rig.mailbox.request.nvsp, nvsp, sizeof(nvsp));
+	must_be_asked(nvsp);
 	assert_int_equal(receive(), 0);
 	assert_false(netvsp_channel_arm(rig.channel, true)); // control will wake us
 	m = test_frame_build(rig.pools.small, &f);
 	assert_int_equal(netvsp_channel_transmit(rig.channel, &m, 1, &why), 1); // meanwhile
 	assert_true(rig_read(&rig, &packet));
-	rig.mailbox.answer = (struct netvsp_answer){ .serial = 7, .completes = true,
-						     .completion_bytes = 40, .message_bytes = 52 };
+	rig.mailbox.answer = (struct netvsp_answer){
+		.serial = 7, .completes = true, .completion_bytes = 40, .message_bytes = 52
+	};
 	rig.mailbox.answer.completion[0] = NVSP_INIT_COMPLETE;
 	memset(rig.mailbox.answer.message, 0x3c, 52);
 	rig.mailbox.state = NETVSP_MAIL_ANSWERED;

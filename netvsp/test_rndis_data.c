@@ -31,14 +31,15 @@ static int tear_down(void **state)
 	return 0;
 }
 
-// Cuts message[bytes] after each of cuts[n], rising. Returns the spans, to be freed by drop.
+// Cuts message[bytes] after each of cuts[n], rising; NULL for none. Returns the spans, to be
+// freed by drop.
 static struct netvsp_span *cut(uint32_t bytes, const uint32_t *cuts, uint32_t n)
 {
 	struct netvsp_span *spans = calloc(n + 2, sizeof(*spans));
 	uint32_t at = 0, i = 0;
 
 	for (uint32_t j = 0; j <= n; j++) {
-		uint32_t end = j < n ? cuts[j] : bytes;
+		uint32_t end = cuts && j < n ? cuts[j] : bytes;
 		uint8_t *copy;
 
 		if (end <= at)
@@ -77,16 +78,20 @@ static void must_gather(const struct netvsp_frame *frame, uint32_t from, uint32_
 
 static void a_message_may_be_cut_anywhere(void **state)
 {
-	const struct rig_frame first = { .data = data, .bytes = 60, .csum = 0x220003, .hash = 1,
-					 .align = true };
-	const struct rig_frame second = { .data = data + 7, .bytes = 333, .vlan = 0x123,
-					  .lso = 0x50000100 };
+	const struct rig_frame first = {
+		.data = data, .bytes = 60, .csum = 0x220003, .hash = 1, .align = true
+	};
+	const struct rig_frame second = {
+		.data = data + 7, .bytes = 333, .vlan = 0x123, .lso = 0x50000100
+	};
 	uint32_t bytes = rig_rndis(message, &first), n;
 
 	bytes += rig_rndis(message + bytes, &second);
 	for (uint32_t a = 0; a <= bytes; a++) {
 		for (uint32_t step = 0; step < 12; step++) {
-			static const uint32_t steps[] = { 0, 1, 2, 3, 4, 8, 44, 63, 64, 65, 127, 128 };
+			static const uint32_t steps[] = {
+				0, 1, 2, 3, 4, 8, 44, 63, 64, 65, 127, 128
+			};
 			uint32_t cuts[2] = { a, a + steps[step] < bytes ? a + steps[step] : bytes };
 			struct netvsp_span *spans = cut(bytes, cuts, 2);
 
@@ -107,8 +112,9 @@ static void a_message_may_be_cut_anywhere(void **state)
 
 static void a_byte_a_piece_will_do(void **state)
 {
-	const struct rig_frame frame = { .data = data, .bytes = 100, .csum = 1, .vlan = 2,
-					 .hash = 3 };
+	const struct rig_frame frame = {
+		.data = data, .bytes = 100, .csum = 1, .vlan = 2, .hash = 3
+	};
 	uint32_t bytes = rig_rndis(message, &frame), cuts[MAX_PIECES], n;
 	struct netvsp_span *spans;
 
