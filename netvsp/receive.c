@@ -272,11 +272,13 @@ static void find(struct netvsp_channel *channel, uint16_t n)
 	for (uint32_t i = 0; i < work->n_data; i++) {
 		struct channel_data *data = &work->data[i];
 		struct netvsp_frame *frames = &work->frames[work->n_frames];
+		const struct netvsp_message message = { &work->spans[data->first_span],
+							data->bytes };
 		uint32_t n_frames = 0, n_mbufs = 0;
 
-		if (likely(data->bytes) &&
-		    likely(netvsp_frames_find(&work->spans[data->first_span], data->bytes,
-					      max_frame, PORT_BATCH, frames, &n_frames) == 0))
+		if (likely(data->bytes &&
+			   netvsp_frames_find(&message, max_frame, PORT_BATCH, frames,
+					      &n_frames) == 0))
 			data->status = NVSP_STATUS_SUCCESS;
 		for (uint32_t j = 0; j < n_frames; j++)
 			n_mbufs += netvsp_frame_mbufs(frames[j].bytes);

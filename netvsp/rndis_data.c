@@ -131,17 +131,20 @@ static ALWAYS_INLINE uint32_t copy_head(struct head *head, struct netvsp_cursor 
 		at->at += HEAD_BYTES;
 		return HEAD_BYTES;
 	}
-	if (unlikely(bytes < PACKET_BYTES))
-		bytes = PACKET_BYTES;
-	netvsp_cursor_read(at, head->bytes, bytes);
-	return bytes;
+	if (likely(bytes >= PACKET_BYTES)) {
+		copy_frame(head->bytes, at->span->host + at->at, bytes);
+		at->at += bytes;
+		return bytes;
+	}
+	netvsp_cursor_read(at, head->bytes, PACKET_BYTES);
+	return PACKET_BYTES;
 }
 
-int netvsp_frames_find(const struct netvsp_span *spans, uint32_t bytes, uint32_t max_frame,
-		       uint32_t max, struct netvsp_frame *frames, uint32_t *n)
+int netvsp_frames_find(const struct netvsp_message *message, uint32_t max_frame, uint32_t max,
+		       struct netvsp_frame *frames, uint32_t *n)
 {
-	struct netvsp_cursor start = { spans, 0 };
-	uint32_t left = bytes;
+	struct netvsp_cursor start = { message->spans, 0 };
+	uint32_t left = message->bytes;
 	struct head head;
 
 	*n = 0;

@@ -87,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct rte_mempool *pool;
 	struct netvsp_span spans[MAX_CUTS + 1];
 	struct netvsp_frame frames[MAX_FRAMES];
+	struct netvsp_message message;
 	uint32_t n_cuts, n_spans, n_frames, bytes;
 
 	if (!pool)
@@ -96,7 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	n_cuts = data[0] % (MAX_CUTS + 1);
 	bytes = (uint32_t)size - 1 - n_cuts;
 	n_spans = cut(data + 1 + n_cuts, bytes, data + 1, n_cuts, spans);
-	netvsp_frames_find(spans, bytes, MAX_FRAME, MAX_FRAMES, frames, &n_frames);
+	message = (struct netvsp_message){ spans, bytes };
+	netvsp_frames_find(&message, MAX_FRAME, MAX_FRAMES, frames, &n_frames);
 	assert(n_frames <= MAX_FRAMES);
 	change(spans, n_spans, data, size);
 	for (uint32_t i = 0; i < n_frames; i++) {
