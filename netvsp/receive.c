@@ -169,6 +169,17 @@ static bool is_full(const struct netvsp_channel *channel)
 	       work->n_spans > CHANNEL_MAX_SPANS - CHANNEL_PACKET_SPANS;
 }
 
+static ALWAYS_INLINE struct nvsp_rndis_packet load_nvsp(struct vmbus_ring *ring, uint32_t pos)
+{
+	uint64_t types = vmbus_ring_load_word(ring, pos);
+	uint64_t section = vmbus_ring_load_word(ring, vmbus_ring_advance(ring, pos, 8));
+
+	return (struct nvsp_rndis_packet){
+		cpu_to_le32((uint32_t)types), cpu_to_le32((uint32_t)(types >> 32)),
+		cpu_to_le32((uint32_t)section), cpu_to_le32((uint32_t)(section >> 32)),
+	};
+}
+
 // A packet that is no acknowledgement.
 static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel,
 					    const struct vmbus_packet *packet)
@@ -181,8 +192,7 @@ static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel,
 	if (unlikely(is_full(channel)))
 		return SCAN_FULL;
 	if (likely(packet->payload_bytes >= sizeof(nvsp)))
-		vmbus_ring_load_small(&channel->reader.ring, packet->payload_pos, &nvsp,
-				      sizeof(nvsp));
+		nvsp = load_nvsp(&channel->reader.ring, packet->payload_pos);
 	frames = le32_to_cpu(nvsp.type) == NVSP_RNDIS_PACKET &&
 		 le32_to_cpu(nvsp.channel_type) == NVSP_CHANNEL_DATA;
 	if (unlikely(!frames && channel->mailbox)) {
@@ -376,20 +386,23 @@ static uint16_t translate(struct netvsp_channel *channel, struct rte_mbuf **pkts
 static void complete(struct netvsp_channel *channel)
 {
 	const struct channel_work *work = &channel->work;
-	uint64_t n_bad = 0, n_packets = 0;
+	struct vmbus_completion completions[CHANNEL_MAX_DATA];
+	uint32_t n_bad = 0, n_packets = 0, n = 0;
 
 	for (uint32_t i = 0; i < work->n_data; i++) {
 		const struct channel_data *data = &work->data[i];
 
 		n_bad += data->status != NVSP_STATUS_SUCCESS;
 		n_packets += data->n_frames > 0;
-		// Room was looked for; a guest that took it back since harms its own ring.
-		if (data->wants_completion &&
-		    vmbus_writer_complete(&channel->writer, data->transaction,
-					  NVSP_RNDIS_PACKET_COMPLETE |
-						  (uint64_t)data->status << 32) < 0)
-			channel_fail(channel, VMBUS_USER_FAILED_INDEX);
+		completions[n] = (struct vmbus_completion){
+			data->transaction,
+			NVSP_RNDIS_PACKET_COMPLETE | (uint64_t)data->status << 32,
+		};
+		n += data->wants_completion;
 	}
+	// Room was looked for; a guest that took it back since harms its own ring.
+	if (n && vmbus_writer_complete(&channel->writer, completions, n) < 0)
+		channel_fail(channel, VMBUS_USER_FAILED_INDEX);
 	counter_add(&channel->counters->rx_bad, n_bad);
 	counter_add(&channel->counters->rx_packets, n_packets);
 	counter_add(&channel->counters->acks, channel->journal.n_freed);
