@@ -127,8 +127,9 @@ static const struct vmbus_peer_ops ops = {
 static int on_hello(void *arg, const struct vmbus_peer_hello *hello,
 		    struct vmbus_peer_welcome *welcome, struct err *err)
 {
-	*welcome = (struct vmbus_peer_welcome){ .ops = &ops, .dead = &rig.dead, .instance = 1,
-						.max_channels = 8 };
+	*welcome = (struct vmbus_peer_welcome){
+		.ops = &ops, .dead = &rig.dead, .instance = 1, .max_channels = 8
+	};
 	return rig.fails ? err_set(err, EACCES, "no") : 0;
 }
 
