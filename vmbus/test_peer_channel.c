@@ -85,7 +85,7 @@ static void descriptors_of_open_are_checked(void **state)
 	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), 0);
 	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), EEXIST);
 	assert_true(fcntl(rig.bell.fd, F_GETFL) & O_NONBLOCK);
-	assert_true(vmbus_bell_ring(&rig.bell));
+	assert_true(vmbus_bell_ring(&rig.bell, NULL));
 	assert_int_equal(pread(rig.ram, &flags, 1, 512 + 8), 1);
 	assert_int_equal(flags, 1 << 6); // flag 70 is bit 6 of byte 8
 	close(p[0]);
