@@ -77,7 +77,8 @@ void vmbus_client_run(struct vmbus_client *client);
 // Each returns 0, and is ended by `done` with its cookie; or -errno, and nothing has happened:
 // -EINVAL (argument out of range), -ENOMEM, -EMFILE. They are carried out in this order, whatever
 // happens to the switch. Those that end something (close, teardown, region_del, reset) are done at
-// the latest when the switch goes away, and at once while it is; others wait for it to come back.
+// the latest when the switch goes away, and at once while it is; so are targets of open channels,
+// since nobody rings then, and a pause. Others wait for the switch to come back.
 // Descriptors stay the caller's: they are duplicated.
 
 struct vmbus_client_region {
