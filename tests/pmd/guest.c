@@ -233,7 +233,8 @@ static uint32_t allowed(struct guest *g)
 	now = rte_rdtsc();
 	// Who falls behind by 10 ms does not catch up.
 	if (!g->rate_from_tsc || g->rate_from_tsc + g->rate_sent * rte_get_tsc_hz() / g->cfg.rate +
-						rte_get_tsc_hz() / 100 < now) {
+						 rte_get_tsc_hz() / 100 <
+					 now) {
 		g->rate_from_tsc = now;
 		g->rate_sent = 0;
 	}

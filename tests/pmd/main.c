@@ -377,7 +377,7 @@ static void chores(struct app *a)
 		look_for_ports(a);
 	}
 	if (a->phase == PHASE_RUN && ((a->opt.seconds && seconds_run(a) >= a->opt.seconds) ||
-				    (sent_all(a) && !a->opt.control)))
+				      (sent_all(a) && !a->opt.control)))
 		enter_phase(a, PHASE_DRAIN);
 	if (stop_wanted && a->phase != PHASE_DRAIN)
 		enter_phase(a, PHASE_DRAIN);
