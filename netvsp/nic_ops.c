@@ -58,7 +58,7 @@ static int on_state(void *arg, struct vmbus_state *state, enum vmbus_user_origin
 	if (origin == VMBUS_USER_NEW)
 		return 0;
 	// Read once, here; its copy is checked when START decodes it.
-	serial = le64_to_cpu(__atomic_load_n(&state->header.record, __ATOMIC_ACQUIRE));
+	serial = le64_to_cpu((FORCE le64)__atomic_load_n(nic_record_word(state), __ATOMIC_ACQUIRE));
 	memcpy(&nic->record, &state->records[serial % 2], sizeof(nic->record));
 	if (serial && le64_to_cpu(nic->record.serial) != serial) {
 		nic->state = NULL;
