@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # dir, top and others are of tests/scenario/lib.sh
 # A VXLAN peer made of the Linux kernel: the device's underlay is the host, its other side a
 # tenant's namespace. Nothing is learnt: records are static, as a controller would write them.
 #
