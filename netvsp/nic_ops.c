@@ -50,7 +50,6 @@ static void call_finish_after_grace(void *arg) { call_finish(arg, 0); }
 static int on_state(void *arg, struct vmbus_state *state, enum vmbus_user_origin origin,
 		    uint32_t *n_granted, struct err *err)
 {
-	const le64 *record = &state->header.record; // aligned, though its struct is packed
 	struct netvsp_nic *nic = arg;
 	uint64_t serial;
 
@@ -59,7 +58,7 @@ static int on_state(void *arg, struct vmbus_state *state, enum vmbus_user_origin
 	if (origin == VMBUS_USER_NEW)
 		return 0;
 	// Read once, here; its copy is checked when START decodes it.
-	serial = le64_to_cpu(__atomic_load_n(record, __ATOMIC_ACQUIRE));
+	serial = le64_to_cpu((FORCE le64)__atomic_load_n(nic_record_word(state), __ATOMIC_ACQUIRE));
 	memcpy(&nic->record, &state->records[serial % 2], sizeof(nic->record));
 	if (serial && le64_to_cpu(nic->record.serial) != serial) {
 		nic->state = NULL;

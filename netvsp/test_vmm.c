@@ -15,109 +15,10 @@
 #include "netvsp/ndis.h"
 
 #define PAGE 4096u
-#define PATIENCE 50 // turns of everything, before something counts as not happening
-#define MARK_AT 60  // of a frame: where its mark stands
+// Turns of everything, before something counts as not happening.
+#define PATIENCE (sw.threaded ? 100000 : 50)
 
-struct sw sw;
-
-// --- the switch ----------------------------------------------------------------------------------
-
-static const char *path(void)
-{
-	static char text[40];
-
-	snprintf(text, sizeof(text), "@weft-test-nic-%d", getpid());
-	return text;
-}
-
-static void on_event(void *arg, const char *nic, enum netvsp_event event, const char *text)
-{
-	size_t n = strlen(sw.events);
-
-	if (n + 1 < sizeof(sw.events))
-		sw.events[n] = "ADFR"[event];
-}
-
-void sw_open_port(uint16_t n_queues)
-{
-	const struct port_cfg cfg = {
-		.name = "web0", .mtu = 1500, .n_queues = n_queues, .pools = &sw.pools
-	};
-	struct err err = {};
-
-	if (port_netvsp.open(&cfg, &sw.dev, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-void sw_close_port(void)
-{
-	port_netvsp.close(sw.dev);
-	sw.dev = NULL;
-}
-
-void sw_start(uint16_t n_queues)
-{
-	struct netvsp_service_cfg cfg = { .rcu = sw.rcu, .path = path(), .listen_fd = -1,
-					  .instance = ++sw.instance, .event = on_event };
-	struct err err = {};
-
-	if (netvsp_service_create(&cfg, &sw.service, &err) < 0)
-		fail_msg("%s", err.text);
-	sw_open_port(n_queues);
-}
-
-void sw_create(uint16_t n_queues)
-{
-	sw = (struct sw){ .rcu = rcu_create() };
-	sw.pools.small = test_pool_create(1024, TEST_SMALL_ROOM);
-	sw_start(n_queues);
-}
-
-void sw_free_got(void)
-{
-	while (sw.n_got)
-		rte_pktmbuf_free(sw.got[--sw.n_got]);
-}
-
-void sw_stop(void)
-{
-	if (sw.dev)
-		sw_close_port();
-	sw_run();
-	netvsp_service_destroy(sw.service);
-	sw.service = NULL;
-}
-
-void sw_destroy(void)
-{
-	sw_free_got();
-	sw_stop();
-	rcu_destroy(sw.rcu);
-	test_pool_destroy(sw.pools.small);
-}
-
-void sw_run(void)
-{
-	for (int i = 0; i < 8; i++) {
-		netvsp_service_run(sw.service);
-		rcu_poll(sw.rcu);
-	}
-}
-
-void sw_work(void)
-{
-	if (!sw.worker_stuck) {
-		rcu_reader_online(sw.rcu, 0);
-		for (uint16_t i = 0; sw.dev && i < sw.dev->n_queues; i++)
-			if (sw.n_got + PORT_BATCH <= ARRAY_SIZE(sw.got))
-				sw.n_got += sw.dev->ops->rx(sw.dev->queues[i], sw.got + sw.n_got,
-							    PORT_BATCH);
-		rcu_reader_offline(sw.rcu, 0);
-	}
-	sw_run();
-}
-
-// --- the VMM -------------------------------------------------------------------------------------
+// --- the VMM -----------------------------------------------------------------------------------
 
 static int make_memfd(uint64_t bytes, int seals)
 {
@@ -164,7 +65,7 @@ void vmm_destroy(struct vmm *vmm)
 
 void vmm_connect(struct vmm *vmm)
 {
-	vmm->fd = vmbus_user_connect(path());
+	vmm->fd = vmbus_user_connect(sw_path());
 	assert_true(vmm->fd >= 0);
 	vmm->left_why = vmm->failed = 0;
 }
@@ -330,7 +231,7 @@ void vmm_attach(struct vmm *vmm)
 	assert_int_equal(vmm_open(vmm, 0, false, VMBUS_USER_NO_MONITOR), 0);
 }
 
-// --- the guest -------------------------------------------------------------------------------------
+// --- the guest ---------------------------------------------------------------------------------
 
 // A GPADL in one piece, as the guest maps it.
 static struct vmbus_runs make_runs(struct vmm *vmm, uint32_t page, uint32_t n_pages)
@@ -494,7 +395,7 @@ void driver_send(struct driver *driver, unsigned int channel, uint32_t mark)
 	uint8_t message[sizeof(frame) + RIG_RNDIS_BYTES];
 	uint32_t section = 1 + channel, bytes;
 
-	store_u32(frame + MARK_AT, mark);
+	store_u32(frame + SW_MARK_AT, mark);
 	bytes = rig_rndis(message, &(struct rig_frame){ .data = frame, .bytes = sizeof(frame) });
 	rig_fill_section(&driver->rig[0], section, 0, message, bytes);
 	rig_send(&driver->rig[channel], ++driver->id, section, bytes, NULL, 0);
@@ -518,7 +419,7 @@ int64_t driver_receive(struct driver *driver, unsigned int channel)
 		rig_ack(rig, packet.id);
 		rig_kick(rig);
 		if (packet.channel_type == NVSP_CHANNEL_DATA)
-			return load_u32(message + frame.offset + MARK_AT);
+			return load_u32(message + frame.offset + SW_MARK_AT);
 	}
 	return -1;
 }

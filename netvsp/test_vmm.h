@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests of a whole NIC in one thread: the switch's side (service, port, a worker that runs when
-// it is told to), a VMM of raw messages on a real socket, and the guest's driver behind it.
+// For tests of a whole NIC in one thread: a VMM of raw messages on a real socket, and the guest's
+// driver behind it.
 #pragma once
 
 #include "netvsp/nvsp.h"
-#include "netvsp/port_netvsp.h"
-#include "netvsp/service.h"
 #include "netvsp/test_rig.h"
+#include "netvsp/test_switch.h"
 #include "vmbus/user_socket.h"
 
 #define VMM_RAM_GPA 0x100000ull
@@ -25,33 +24,7 @@
 #define VMM_HUNG_UP (-1)
 #define VMM_SILENT (-2)
 
-// --- the switch ----------------------------------------------------------------------------------
-
-struct sw {
-	struct rcu *rcu;
-	struct port_pools pools;
-	struct netvsp_service *service;
-	struct port_dev *dev; // NIC "web0"
-	bool worker_stuck;    // the worker is online and not quiescent
-	uint64_t instance;
-	char events[512];     // names of events, a letter each: A, D, F, R
-	struct rte_mbuf *got[256]; // frames that rx returned
-	unsigned int n_got;
-};
-
-extern struct sw sw;
-
-void sw_create(uint16_t n_queues);
-void sw_start(uint16_t n_queues); // service and port alone: what a restart makes anew
-void sw_stop(void);
-void sw_destroy(void);
-void sw_open_port(uint16_t n_queues);
-void sw_close_port(void);
-void sw_run(void);       // control: until it has nothing to do
-void sw_work(void);      // the worker looks at every queue, then control runs
-void sw_free_got(void);
-
-// --- the VMM -------------------------------------------------------------------------------------
+// --- the VMM -----------------------------------------------------------------------------------
 
 struct vmm {
 	int fd, ram_fd, state_fd;
@@ -90,7 +63,7 @@ int vmm_open(struct vmm *vmm, uint32_t channel, bool resume, uint32_t monitor_id
 int vmm_close(struct vmm *vmm, uint32_t channel);
 void vmm_attach(struct vmm *vmm); // all of that up to START and an open channel 0
 
-// --- the guest -------------------------------------------------------------------------------------
+// --- the guest ---------------------------------------------------------------------------------
 
 struct driver {
 	struct vmm *vmm;
