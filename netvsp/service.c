@@ -541,6 +541,7 @@ void netvsp_service_destroy(struct netvsp_service *service)
 		return;
 	netvsp_nic_set_watcher(-1);
 	for (struct netvsp_connection *c = service->first; c; c = c->next) {
+		c->reason = VMBUS_USER_LEAVING_RESTART; // nobody knows what comes after us
 		if (c->left && !c->gone)
 			say_goodbye(c);
 		else if (!c->gone)
