@@ -203,8 +203,10 @@ static void carry_on(struct netvsp_connection *c, int ret)
 	if (c->gone || c->leaving)
 		return;
 	if (ret < 0)
-		leave(c, 0, ret == -EPROTO ? "the VMM did not keep to the protocol"
-					   : "the VMM hung up");
+		leave(c, 0, ret == -EPROTO ? "the VMM did not keep to the protocol" :
+					     "the VMM hung up");
+	else if (c->nic && __atomic_load_n(&c->nic->guest.dead, __ATOMIC_ACQUIRE))
+		netvsp_connection_fault(c); // it was us who touched the hole
 	else
 		update(c);
 }
@@ -541,6 +543,7 @@ void netvsp_service_destroy(struct netvsp_service *service)
 		return;
 	netvsp_nic_set_watcher(-1);
 	for (struct netvsp_connection *c = service->first; c; c = c->next) {
+		c->reason = VMBUS_USER_LEAVING_RESTART; // nobody knows what comes after us
 		if (c->left && !c->gone)
 			say_goodbye(c);
 		else if (!c->gone)
