@@ -146,6 +146,8 @@ static void say_goodbye(struct netvsp_connection *c)
 	hang_up(c);
 }
 
+static void set_timer(struct netvsp_service *service);
+
 void netvsp_connection_left(struct netvsp_connection *c)
 {
 	struct netvsp_nic *nic = c->nic;
@@ -156,9 +158,10 @@ void netvsp_connection_left(struct netvsp_connection *c)
 	c->left = true;
 	netvsp_nic_release(nic);
 	// A port that was closed to be opened again is waited for.
-	if (c->reason == VMBUS_USER_LEAVING_REMOVED && !netvsp_nic_exists(c->name))
+	if (c->reason == VMBUS_USER_LEAVING_REMOVED && !netvsp_nic_exists(c->name)) {
 		c->deadline_ns = now_ns() + REOPEN_NS;
-	else if (c->reason == VMBUS_USER_LEAVING_REMOVED) {
+		set_timer(c->service); // we come from a grace period, not from netvsp_service_run
+	} else if (c->reason == VMBUS_USER_LEAVING_REMOVED) {
 		c->reason = VMBUS_USER_LEAVING_RESTART;
 		say_goodbye(c);
 	} else {

@@ -96,13 +96,15 @@ pmd_has_received()
 	[ "$(pmd_get "$1" "d['received']")" -ge "$2" ]
 }
 
+# The switch has answered all that was sent, and nothing comes any more.
 pmd_is_quiet()
 {
 	local before
 	before=$(pmd_get "$1" "[x['received'] for x in n]")
 	sleep 0.2
 	pmd "$1" report
-	[ "$(pmd_get "$1" "[x['received'] for x in n]")" = "$before" ]
+	[ "$(pmd_get "$1" "[x['received'] for x in n]")" = "$before" ] &&
+		[ "$(pmd_get "$1" "all(f == x['descriptors'] for x in n for f in x['free_descriptors'])")" = True ]
 }
 
 pmd_quiet()

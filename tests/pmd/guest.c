@@ -302,6 +302,14 @@ static void enter(struct guest *g, const struct frame_seen *seen)
 		ledger_frame(ledger, seen->place.flow, seen->place.number);
 }
 
+// Is it to us? What a switch floods is not.
+static bool is_ours(const struct guest *g, const struct rte_mbuf *m)
+{
+	const struct eth_header *eth = rte_pktmbuf_mtod(m, const struct eth_header *);
+
+	return g->cfg.frames.n_macs > 1 || memcmp(&eth->dst, &g->port.mac, sizeof(eth->dst)) == 0;
+}
+
 static void look_at(struct guest *g, const struct rte_mbuf *m)
 {
 	struct frame_claims claims = {
@@ -313,6 +321,10 @@ static void look_at(struct guest *g, const struct rte_mbuf *m)
 	struct frame_seen seen;
 	enum frame_verdict verdict = FRAME_CORRUPT;
 
+	if (!is_ours(g, m)) {
+		g->counters.foreign++;
+		return;
+	}
 	g->counters.ip_good += claims.ip_good;
 	g->counters.l4_good += claims.l4_good;
 	if (m->data_len == m->pkt_len) // the switch delivers in one piece
