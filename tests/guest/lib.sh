@@ -21,6 +21,7 @@ set -eu
 . "$(dirname "${BASH_SOURCE[0]}")/../scenario/lib.sh"
 
 declare -A pmd_pids=() pmd_in=() pmd_out=() fake_pids=()
+fake_command=() # what to start weft-fake-guest by, such as: nice -n -10
 
 # They see the end of their input when we are gone; a driver that waits for an answer does not.
 kill_guests()
@@ -170,7 +171,7 @@ fake_start()
 	local name=$1
 	shift
 	rm -f "$dir/$name.fake"
-	timeout 170 "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic "${name%%.*}" "$@" \
+	timeout 170 "${fake_command[@]}" "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic "${name%%.*}" "$@" \
 		>"$dir/$name.fake" 2>"$dir/$name.log" &
 	fake_pids[$name]=$!
 	wait_for 30 fake_is_up "$name" || fail "fake guest $name does not come up"

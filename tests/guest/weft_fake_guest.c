@@ -238,8 +238,8 @@ static int attach(void)
 	};
 	struct fake_driver_cfg guest = {
 		.mtu = options.mtu + 14, .n_subchannels = options.n_channels - 1,
-		.polls = options.polls, .receive = on_frame, .receive_pages = 1024,
-		.send_pages = 256,
+		.polls = options.polls, .receive = on_frame, .receive_pages = 4096,
+		.send_pages = 256, // 16 MiB and 1 MiB, as Linux
 	};
 
 	if (options.dpdk) {
