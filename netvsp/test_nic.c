@@ -273,8 +273,8 @@ static void requests_of_the_driver_survive_a_pause(void **state)
 	nic_expect_frames(0, 11);
 }
 
-// The worker finds a request in the batch in which the VMM asks for a pause: the state memory is not
-// touched before RESUME.
+// The worker finds a request in the batch in which the VMM asks for a pause: the state memory is
+// not touched before RESUME.
 static void mail_that_meets_a_pause_waits(void **state)
 {
 	struct nvsp_ndis_version version = { cpu_to_le32(NVSP_SEND_NDIS_VERSION), cpu_to_le32(6),
