@@ -60,7 +60,7 @@ lost=$(($(fake_get g1 sent) - $(fake_get g2 numbered)))
 # On a machine with too much to do a guest may not get to its ring for a while. That is not the
 # offender's doing, and the switch says so.
 late=$(($(drops g2 GuestRingFull) + $(drops g2 GuestNoRxBuffer) - late))
-expect_eq "frames that the switch lost" "$((lost - late))" 0
+[ "$lost" -le "$late" ] || fail "the switch lost $((lost - late)) frames"
 [ "$((late * 1000))" -le "$(fake_get g1 sent)" ] || fail "$late frames found their guest asleep"
 expect_eq "frames twice" "$(fake_get g2 twice)" 0
 echo "$(fake_get g2 numbered) frames of the neighbours; $late found their guest asleep"
