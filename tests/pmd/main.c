@@ -24,6 +24,7 @@
 #define LARGE_ROOM 9600
 #define IDLE_ROUNDS 64    // without a frame, before it sleeps
 #define IDLE_NS 50000
+#define ATTACH_NS 50000000 // who does nothing does it slowly
 #define CHORES_ROUNDS 256 // rounds between two looks at clock, commands and NICs
 #define DRAIN_QUIET_S 0.3 // nothing has come for so long: nothing will
 #define DRAIN_S 10.0
@@ -385,9 +386,9 @@ static void chores(struct app *a)
 		a->done = true;
 }
 
-static void nap(void)
+static void nap(const struct app *a)
 {
-	struct timespec t = { .tv_nsec = IDLE_NS };
+	struct timespec t = { .tv_nsec = a->opt.mode == MODE_ATTACH ? ATTACH_NS : IDLE_NS };
 
 	nanosleep(&t, NULL);
 }
@@ -407,7 +408,7 @@ static void run(struct app *a)
 			print(report_make(a->guests, a->n_guests, a->ran));
 		}
 		if (idle > IDLE_ROUNDS && !a->opt.poll)
-			nap();
+			nap(a);
 		if (++a->round % CHORES_ROUNDS == 0 || idle > IDLE_ROUNDS)
 			chores(a);
 	}
