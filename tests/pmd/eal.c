@@ -61,10 +61,10 @@ static int init(const struct eal_cfg *cfg, uint32_t mib, bool huge)
 	char lcores[32], memory[16], *argv[MAX_ARGS] = {
 		"weft-pmd", huge ? "--in-memory" : "--no-shconf",
 		huge ? "--single-file-segments" : "--no-huge", "--no-telemetry",
-		"--iova-mode=va", "--no-pci", "--log-level=notice", "--log-level=lib.eal:warning", "--lcores", lcores, "-m",
-		memory,
+		"--iova-mode=va", "--no-pci", "--log-level=notice", "--log-level=lib.eal:error",
+		"--lcores", lcores, "-m", memory,
 	};
-	int argc = 11;
+	int argc = 12;
 
 	// The driver waits for answers: asleep, for the switch may need this core.
 	rte_delay_us_callback_register(rte_delay_us_sleep);
