@@ -322,6 +322,7 @@ static void look(void *arg, const struct netvsp_nic_info *info)
 
 bool fake_switch_info(const char *nic, struct netvsp_nic_info *info, struct netvsp_counters *total)
 {
+	// cppcheck-suppress ctuuninitvar
 	struct search search = { nic, info, total, false };
 
 	*info = (struct netvsp_nic_info){ 0 };

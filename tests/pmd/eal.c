@@ -61,7 +61,7 @@ static int init(const struct eal_cfg *cfg, uint32_t mib, bool huge)
 	char lcores[32], memory[16], *argv[MAX_ARGS] = {
 		"weft-pmd", huge ? "--in-memory" : "--no-shconf",
 		huge ? "--single-file-segments" : "--no-huge", "--no-telemetry",
-		"--iova-mode=va", "--no-pci", "--log-level=notice", "--lcores", lcores, "-m",
+		"--iova-mode=va", "--no-pci", "--log-level=notice", "--log-level=lib.eal:warning", "--lcores", lcores, "-m",
 		memory,
 	};
 	int argc = 11;
