@@ -205,18 +205,25 @@ static void acknowledge(void)
 			break;
 }
 
-// What there is to do now. Returns how much it was. send: numbered frames go to `to`.
-static uint32_t do_what_is_due(bool send, struct mac to, uint64_t *n_sent)
+// Takes what came. Returns how much it was.
+static uint32_t receive(void)
 {
 	uint32_t n = fake_driver_poll(&driver);
 
-	if (send)
-		n += send_due(n_sent, to);
-	n += fake_answers_tick(&answers, now(), send_frame, options.vlan);
 	if (options.slow)
 		acknowledge();
 	fake_driver_kick(&driver);
 	return n;
+}
+
+// Does all there is to do now. Returns how much it was. send: numbered frames go to `to`.
+static uint32_t work(bool send, struct mac to, uint64_t *n_sent)
+{
+	uint32_t n = fake_answers_tick(&answers, now(), send_frame, options.vlan);
+
+	if (send)
+		n += send_due(n_sent, to);
+	return n + receive();
 }
 
 static bool is_done(bool send, uint64_t n_sent)
@@ -242,7 +249,7 @@ static int run(bool send, struct mac to)
 
 	began = now();
 	while (!is_done(send, n_sent)) {
-		uint32_t n = do_what_is_due(send, to, &n_sent);
+		uint32_t n = work(send, to, &n_sent);
 
 		// With nothing to do it sleeps; else it looks at its sockets now and then.
 		if (!n)
@@ -253,8 +260,8 @@ static int run(bool send, struct mac to)
 			return cut_memory_off();
 	}
 	// What is under way arrives: until nothing has come for a while.
-	for (uint32_t idle = 0; idle < 50; idle++) {
-		if (do_what_is_due(false, to, &n_sent))
+	for (uint32_t idle = 0; idle < 100; idle++) {
+		if (receive())
 			idle = 0;
 		fake_vmm_pump(&vmm);
 	}
