@@ -106,7 +106,8 @@ static uint32_t wanted_mib(const struct eal_cfg *cfg, bool huge)
 {
 	uint64_t object = cfg->room + RTE_PKTMBUF_HEADROOM + 256, page = huge ? 64 : 4096;
 
-	return (uint32_t)(cfg->n_mbufs * ((object + page - 1) / page * page) >> 20) + OTHER_MIB +
+	object = (object + page - 1) / page * page;
+	return (uint32_t)((cfg->n_mbufs + cfg->n_more) * object >> 20) + OTHER_MIB +
 	       cfg->n_queues * QUEUE_MIB;
 }
 
