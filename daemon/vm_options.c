@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/vm_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char usage[] =
+	"Usage: weft-vm --kernel FILE [OPTION]...\n"
+	"Runs one partition: a Linux guest that finds the interfaces of Hyper-V.\n"
+	"\n"
+	"  --name NAME          for messages (vm)\n"
+	"  --kernel FILE        bzImage or vmlinux\n"
+	"  --initrd FILE\n"
+	"  --append TEXT        the kernel's command line\n"
+	"  --cpus N             processors (1)\n"
+	"  --memory MIB         memory (256)\n"
+	"  --huge-pages         memory in huge pages\n"
+	"  --console WHERE      stdio, pty, none or file:PATH (stdio)\n"
+	"  --no-reboot          end when the guest resets itself\n"
+	"  --debug              say more\n"
+	"  --version, --help\n"
+	"\n"
+	"Ends with 0 when the guest has turned itself off or was stopped, 3 for a reset with\n"
+	"--no-reboot, 4 after a crash that the guest reported, 5 if it cannot run on, 1 and 2 if\n"
+	"it could not be started.\n";
+
+enum opt {
+	OPT_NAME, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_CPUS, OPT_MEMORY, OPT_HUGE_PAGES,
+	OPT_CONSOLE, OPT_NO_REBOOT, OPT_DEBUG, OPT_VERSION, OPT_HELP,
+};
+
+static const struct option table[] = {
+	{ "name", required_argument, NULL, OPT_NAME },
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "huge-pages", no_argument, NULL, OPT_HUGE_PAGES },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "debug", no_argument, NULL, OPT_DEBUG },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int number(const char *name, const char *text, unsigned long min, unsigned long max,
+		  struct err *err, unsigned long *out)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(text, &end, 0);
+	if (errno || end == text || *end || text[0] == '-' || v < min || v > max)
+		return err_set(err, EINVAL, "%s: '%s' is not a number from %lu to %lu", name, text,
+			       min, max);
+	*out = v;
+	return 0;
+}
+
+static int set_console(struct vm_options *o, const char *text, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum vm_console console;
+	} names[] = { { "stdio", VM_CONSOLE_STDIO }, { "pty", VM_CONSOLE_PTY },
+		      { "none", VM_CONSOLE_NONE } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(text, names[i].name)) {
+			o->console = names[i].console;
+			return 0;
+		}
+	if (strncmp(text, "file:", 5) || !text[5])
+		return err_set(err, EINVAL,
+			       "console: '%s' is none of stdio, pty, none and file:PATH", text);
+	o->console = VM_CONSOLE_FILE;
+	o->console_file = text + 5;
+	return 0;
+}
+
+static int set_number(struct vm_options *o, int which, const char *text, struct err *err)
+{
+	unsigned long v = 0;
+	int ret;
+
+	if (which == OPT_CPUS) {
+		ret = number("cpus", text, 1, PARTITION_MAX_VPS, err, &v);
+		o->partition.n_vps = (uint32_t)v;
+	} else {
+		ret = number("memory", text, 32, 1ul << 20, err, &v);
+		o->partition.memory_bytes = (uint64_t)v << 20;
+	}
+	return ret;
+}
+
+static int set(struct vm_options *o, int which, const char *text, struct err *err)
+{
+	switch (which) {
+	case OPT_NAME: o->partition.name = text; return 0;
+	case OPT_KERNEL: o->partition.kernel = text; return 0;
+	case OPT_INITRD: o->partition.initrd = text; return 0;
+	case OPT_APPEND: o->partition.command_line = text; return 0;
+	case OPT_HUGE_PAGES: o->partition.huge_pages = true; return 0;
+	case OPT_CONSOLE: return set_console(o, text, err);
+	case OPT_NO_REBOOT: o->partition.reset_ends = true; return 0;
+	case OPT_DEBUG: o->debug = true; return 0;
+	default: return set_number(o, which, text, err);
+	}
+}
+
+int vm_options_parse(struct vm_options *options, int argc, char **argv, struct err *err)
+{
+	int which, ret = 0;
+
+	*options = (struct vm_options){
+		.partition = { .name = "vm", .n_vps = 1, .memory_bytes = 256ull << 20,
+			       .command_line = "console=ttyS0" },
+	};
+	opterr = 0;
+	while (!ret && (which = getopt_long(argc, argv, "", table, NULL)) >= 0) {
+		if (which == OPT_HELP || which == OPT_VERSION) {
+			fputs(which == OPT_HELP ? usage : "weft-vm " WEFT_VERSION "\n", stdout);
+			return 1;
+		}
+		if (which == '?')
+			return err_set(err, EINVAL, "%s: no such option, or it lacks its value",
+				       argv[optind - 1]);
+		ret = set(options, which, optarg, err);
+	}
+	if (ret)
+		return ret;
+	if (optind < argc)
+		return err_set(err, EINVAL, "'%s' is not an option", argv[optind]);
+	if (!options->partition.kernel)
+		return err_set(err, EINVAL, "kernel: it is missing (--kernel FILE)");
+	return 0;
+}

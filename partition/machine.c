@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+// The VM of a partition and its life: made, started, paused, reset, ended (partition.h, machine.h).
+#include "partition/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "partition/acpi.h"
+
+// Pages that KVM wants for itself on Intel hosts: below the local APIC, outside RAM.
+#define TSS_GPA 0xfffbd000ul
+#define IDENTITY_MAP_GPA 0xfffbc000ull
+
+// --- waking and timers -------------------------------------------------------------------------
+
+void partition_wake(struct partition *partition) { eventfd_write(partition->wake_fd, 1); }
+
+void partition_arm_timer(struct partition *partition)
+{
+	uint64_t due = partition_hv_due(&partition->hv), now, ns = 0;
+	struct itimerspec at = {};
+
+	if (due != PARTITION_STIMER_NEVER) {
+		now = partition_hv_now(&partition->hv);
+		// A day at most: longer, it looks again then.
+		ns = due > now ? (due - now) * 100 : 1;
+		ns = due > now && due - now > 864000000000ull ? 86400000000000ull : ns;
+	}
+	at.it_value.tv_sec = (time_t)(ns / 1000000000);
+	at.it_value.tv_nsec = (long)(ns % 1000000000);
+	timerfd_settime(partition->timer_fd, 0, &at, NULL);
+}
+
+void partition_interrupt(struct partition *partition, uint32_t vp, uint8_t vector)
+{
+	struct kvm_msi msi = { .address_lo = (uint32_t)PARTITION_LAPIC_GPA | vp << 12,
+			       .data = vector };
+
+	// Fails only if the local APIC is off: nobody is there to hear it.
+	ioctl(partition->vm_fd, KVM_SIGNAL_MSI, &msi);
+}
+
+void partition_end_with(struct partition *partition, enum partition_end end, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (partition->end != PARTITION_RUNS)
+		return;
+	partition->end = end;
+	va_start(ap, fmt);
+	vsnprintf(partition->why, sizeof(partition->why), fmt, ap);
+	va_end(ap);
+	partition->leaving = true;
+	pthread_cond_broadcast(&partition->changed);
+	partition_wake(partition);
+}
+
+// --- making ------------------------------------------------------------------------------------
+
+static int open_kvm(struct partition *p, struct err *err)
+{
+	static const int needed[] = { KVM_CAP_IRQCHIP, KVM_CAP_SIGNAL_MSI, KVM_CAP_IRQFD,
+				      KVM_CAP_IOEVENTFD, KVM_CAP_SYNC_REGS,
+				      KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER,
+				      KVM_CAP_IMMEDIATE_EXIT };
+	int bytes;
+
+	p->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (p->kvm_fd < 0)
+		return err_set(err, errno, "/dev/kvm: %s", strerror(errno));
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (ioctl(p->kvm_fd, KVM_CHECK_EXTENSION, needed[i]) <= 0)
+			return err_set(err, ENOTSUP, "this kernel's KVM is too old: it lacks "
+				       "capability %d (5.10 has all that is needed)", needed[i]);
+	bytes = ioctl(p->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	p->supported = calloc(1, sizeof(*p->supported));
+	if (bytes < (int)sizeof(struct kvm_run) || !p->supported)
+		return err_set(err, ENOMEM, "no memory for the partition");
+	p->run_bytes = (size_t)bytes;
+	p->supported->head.nent = PARTITION_MAX_CPUID;
+	if (ioctl(p->kvm_fd, KVM_GET_SUPPORTED_CPUID, p->supported) < 0)
+		return err_set(err, errno, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
+	p->emulated = partition_cpuid_is_emulated();
+	return 0;
+}
+
+// All MSRs of the hypervisor come to us, whatever this KVM knows of Hyper-V.
+static int filter_msrs(struct partition *p)
+{
+	static uint8_t denied[(PARTITION_MSR_LAST - PARTITION_MSR_FIRST + 1) / 8];
+	struct kvm_enable_cap exits = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
+					.args = { KVM_MSR_EXIT_REASON_FILTER } };
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges[0] = { .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+			       .base = PARTITION_MSR_FIRST, .nmsrs = sizeof(denied) * 8,
+			       .bitmap = denied },
+	};
+
+	if (ioctl(p->vm_fd, KVM_ENABLE_CAP, &exits) < 0 ||
+	    ioctl(p->vm_fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
+		return -errno;
+	return 0;
+}
+
+static int add_memory(struct partition *p)
+{
+	for (uint32_t i = 0; i < p->ram.map.n_regions; i++) {
+		const struct guest_region *region = &p->ram.map.regions[i];
+		struct kvm_userspace_memory_region slot = {
+			.slot = i, .guest_phys_addr = region->gpa, .memory_size = region->bytes,
+			.userspace_addr = (uint64_t)(uintptr_t)region->host,
+		};
+
+		if (ioctl(p->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int create_vm(struct partition *p, struct err *err)
+{
+	uint64_t identity_map = IDENTITY_MAP_GPA;
+	struct kvm_enable_cap failures = { .cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE,
+					   .args = { 1 } };
+	int ret = 0;
+
+	p->vm_fd = ioctl(p->kvm_fd, KVM_CREATE_VM, 0);
+	if (p->vm_fd < 0)
+		return err_set(err, errno, "KVM_CREATE_VM: %s", strerror(errno));
+	if (ioctl(p->vm_fd, KVM_SET_TSS_ADDR, TSS_GPA) < 0 ||
+	    ioctl(p->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
+	    ioctl(p->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+		return err_set(err, errno, "KVM makes no interrupt controller: %s",
+			       strerror(errno));
+	// Only needed where KVM emulates (assist.h); older kernels lack it.
+	if (p->emulated)
+		ioctl(p->vm_fd, KVM_ENABLE_CAP, &failures);
+	ret = filter_msrs(p);
+	if (!ret)
+		ret = add_memory(p);
+	if (ret)
+		return err_set(err, -ret, "KVM takes no memory or MSR filter: %s", strerror(-ret));
+	for (uint32_t i = 0; i < p->cfg.n_vps && !ret; i++)
+		ret = partition_vcpu_create(p, i, err);
+	return ret;
+}
+
+static void destroy_vm(struct partition *p)
+{
+	for (uint32_t i = 0; i < p->cfg.n_vps; i++)
+		partition_vcpu_destroy(&p->vcpus[i]);
+	if (p->vm_fd >= 0)
+		close(p->vm_fd);
+	p->vm_fd = -1;
+}
+
+// Fills memory and the first processor's registers, and begins reference time.
+static int load(struct partition *p, struct err *err)
+{
+	struct partition_image image = { .kernel = p->cfg.kernel, .initrd = p->cfg.initrd,
+					 .command_line = p->cfg.command_line };
+	struct partition_entry entry;
+	int ret, khz = ioctl(p->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
+
+	image.rsdp = partition_acpi_write(&p->ram.map, p->cfg.n_vps);
+	ret = partition_boot_load(&p->ram, &image, &entry, err);
+	if (ret)
+		return ret;
+	ret = partition_vcpu_enter(&p->vcpus[0], &entry);
+	if (!ret)
+		ret = partition_vcpu_tsc_offset(&p->vcpus[0], &p->tsc_offset);
+	if (ret || khz <= 10000)
+		return err_set(err, ret ? -ret : EIO, "KVM sets no registers");
+	p->hv.tsc_khz = (uint32_t)khz;
+	partition_clock_init(&p->hv.clock, p->hv.tsc_khz, p->hv.ops->tsc(p), 0);
+	return 0;
+}
+
+static int open_events(struct partition *p)
+{
+	struct epoll_event wake = { .events = EPOLLIN, .data.u32 = 0 };
+	struct epoll_event timer = { .events = EPOLLIN, .data.u32 = 1 };
+
+	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	p->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	p->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (p->epoll_fd < 0 || p->wake_fd < 0 || p->timer_fd < 0 ||
+	    epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->wake_fd, &wake) ||
+	    epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->timer_fd, &timer))
+		return -errno;
+	return 0;
+}
+
+int partition_create(const struct partition_cfg *cfg, struct partition **out, struct err *err)
+{
+	struct partition *p;
+	int ret;
+
+	if (cfg->n_vps < 1 || cfg->n_vps > PARTITION_MAX_VPS)
+		return err_set(err, EINVAL, "processors: %u are not 1 … %u", cfg->n_vps,
+			       PARTITION_MAX_VPS);
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return err_set(err, ENOMEM, "no memory for the partition");
+	p->cfg = *cfg;
+	p->kvm_fd = p->vm_fd = p->epoll_fd = p->wake_fd = p->timer_fd = -1;
+	p->ram.fd = -1;
+	p->ram.host = MAP_FAILED;
+	for (uint32_t i = 0; i < PARTITION_MAX_VPS; i++)
+		p->vcpus[i].fd = -1;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->changed, NULL);
+	ret = open_events(p) ? err_set(err, EMFILE, "cannot make the partition's descriptors") : 0;
+	if (!ret)
+		ret = open_kvm(p, err);
+	if (!ret)
+		ret = partition_ram_init(&p->ram, cfg->memory_bytes, cfg->huge_pages, err);
+	if (!ret)
+		ret = create_vm(p, err);
+	if (!ret) {
+		partition_wire(p);
+		ret = load(p, err);
+	}
+	if (ret) {
+		partition_destroy(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
+// --- running -----------------------------------------------------------------------------------
+
+static int start_threads(struct partition *p)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < p->cfg.n_vps && !ret; i++)
+		ret = partition_vcpu_start(&p->vcpus[i]);
+	return ret;
+}
+
+int partition_start(struct partition *partition, struct err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&partition->lock);
+	partition->started = true;
+	ret = start_threads(partition);
+	pthread_mutex_unlock(&partition->lock);
+	return ret ? err_set(err, -ret, "no thread for a processor: %s", strerror(-ret)) : 0;
+}
+
+static void kick_all(struct partition *p)
+{
+	for (uint32_t i = 0; i < p->cfg.n_vps; i++)
+		if (p->vcpus[i].has_thread)
+			partition_vcpu_kick(&p->vcpus[i]);
+}
+
+// Ends all vcpu threads. Lock not held.
+static void join_all(struct partition *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->leaving = true;
+	kick_all(p);
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	for (uint32_t i = 0; i < p->cfg.n_vps; i++) {
+		if (p->vcpus[i].has_thread)
+			pthread_join(p->vcpus[i].thread, NULL);
+		p->vcpus[i].has_thread = false;
+	}
+}
+
+static bool all_parked(const struct partition *p)
+{
+	for (uint32_t i = 0; i < p->cfg.n_vps; i++)
+		if (p->vcpus[i].has_thread && !p->vcpus[i].parked)
+			return false;
+	return true;
+}
+
+void partition_pause(struct partition *partition)
+{
+	pthread_mutex_lock(&partition->lock);
+	partition->n_pauses++;
+	kick_all(partition);
+	while (!all_parked(partition))
+		pthread_cond_wait(&partition->changed, &partition->lock);
+	pthread_mutex_unlock(&partition->lock);
+}
+
+void partition_resume(struct partition *partition)
+{
+	pthread_mutex_lock(&partition->lock);
+	assert(partition->n_pauses > 0);
+	partition->n_pauses--;
+	pthread_cond_broadcast(&partition->changed);
+	pthread_mutex_unlock(&partition->lock);
+}
+
+void partition_stop(struct partition *partition)
+{
+	pthread_mutex_lock(&partition->lock);
+	partition_end_with(partition, PARTITION_STOPPED, "it was stopped");
+	pthread_mutex_unlock(&partition->lock);
+}
+
+void partition_destroy(struct partition *partition)
+{
+	if (!partition)
+		return;
+	join_all(partition);
+	destroy_vm(partition);
+	partition_ram_fini(&partition->ram);
+	free(partition->supported);
+	for (size_t i = 0; i < 4; i++) {
+		const int fds[] = { partition->kvm_fd, partition->epoll_fd, partition->wake_fd,
+				    partition->timer_fd };
+
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	pthread_cond_destroy(&partition->changed);
+	pthread_mutex_destroy(&partition->lock);
+	free(partition);
+}
+
+// Begins anew, as after power was off and on: a new VM in the same memory, which is zeroed.
+static int restart(struct partition *p, struct err *err)
+{
+	int ret;
+
+	join_all(p);
+	destroy_vm(p);
+	p->leaving = p->reset_due = p->has_crashed = false;
+	ret = -partition_ram_clear(&p->ram);
+	if (ret)
+		return err_set(err, ret, "memory cannot be cleared: %s", strerror(ret));
+	ret = create_vm(p, err);
+	if (ret)
+		return ret;
+	partition_wire(p);
+	ret = load(p, err);
+	return ret ? ret : partition_start(p, err);
+}
+
+int partition_fd(const struct partition *partition) { return partition->epoll_fd; }
+
+static void clear_events(struct partition *p)
+{
+	uint64_t n;
+
+	// Both are level triggered and may be empty.
+	if (read(p->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_warning("%s: eventfd: %s", p->cfg.name, strerror(errno));
+	if (read(p->timer_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_warning("%s: timerfd: %s", p->cfg.name, strerror(errno));
+}
+
+enum partition_end partition_run(struct partition *partition)
+{
+	enum partition_end end;
+	struct err err = {};
+	bool reset_due;
+
+	clear_events(partition);
+	pthread_mutex_lock(&partition->lock);
+	partition_hv_run_timers(&partition->hv);
+	partition_arm_timer(partition);
+	reset_due = partition->reset_due && partition->end == PARTITION_RUNS;
+	pthread_mutex_unlock(&partition->lock);
+	if (reset_due && restart(partition, &err)) {
+		pthread_mutex_lock(&partition->lock);
+		partition_end_with(partition, PARTITION_CUT_OFF, "after a reset: %s", err.text);
+		pthread_mutex_unlock(&partition->lock);
+	}
+	pthread_mutex_lock(&partition->lock);
+	end = partition->end;
+	pthread_mutex_unlock(&partition->lock);
+	if (end != PARTITION_RUNS)
+		join_all(partition);
+	return end;
+}
+
+const char *partition_why(const struct partition *partition) { return partition->why; }
+
+uint32_t partition_type(struct partition *partition, const uint8_t *bytes, uint32_t n)
+{
+	pthread_mutex_lock(&partition->lock);
+	n = partition_serial_type(&partition->serial, bytes, n);
+	pthread_mutex_unlock(&partition->lock);
+	return n;
+}
