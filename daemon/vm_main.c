@@ -10,29 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "control/loop.h"
-#include "daemon/vm_console.h"
-#include "daemon/vm_options.h"
-#include "partition/partition.h"
-
-// What weft-vm ends with; also in its usage and man page.
-enum exit_status {
-	EXIT_OFF = 0,
-	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,
-	EXIT_RESET = 3,
-	EXIT_CRASHED = 4,
-	EXIT_CUT_OFF = 5
-};
-
-struct vm {
-	struct vm_options options;
-	struct loop *loop;
-	struct vm_console_io *console;
-	struct partition *partition;
-	int signal_fd;
-	enum exit_status status;
-};
+#include "daemon/vm_control.h"
 
 static void on_console(void *owner, const uint8_t *bytes, uint32_t n)
 {
@@ -64,10 +42,10 @@ static uint32_t on_type(void *owner, const uint8_t *bytes, uint32_t n)
 
 static void on_partition(void *arg, uint32_t events)
 {
-	static const enum exit_status statuses[] = {
-		[PARTITION_POWERED_OFF] = EXIT_OFF, [PARTITION_STOPPED] = EXIT_OFF,
-		[PARTITION_RESET] = EXIT_RESET, [PARTITION_CRASHED] = EXIT_CRASHED,
-		[PARTITION_CUT_OFF] = EXIT_CUT_OFF,
+	static const enum vm_status statuses[] = {
+		[PARTITION_POWERED_OFF] = VM_OFF, [PARTITION_STOPPED] = VM_OFF,
+		[PARTITION_RESET] = VM_RESET, [PARTITION_CRASHED] = VM_CRASHED,
+		[PARTITION_CUT_OFF] = VM_CUT_OFF,
 	};
 	struct vm *vm = arg;
 	enum partition_end end = partition_run(vm->partition);
@@ -121,12 +99,17 @@ static int start(struct vm *vm, struct err *err)
 	if (vm_console_path(vm->console))
 		log_info("%s: console on %s", vm->options.partition.name,
 			 vm_console_path(vm->console));
+	if (vm->options.control) {
+		ret = vm_control_create(vm, vm->options.control, &vm->server, err);
+		if (ret)
+			return ret;
+	}
 	return partition_start(vm->partition, err);
 }
 
 int main(int argc, char **argv)
 {
-	struct vm vm = { .signal_fd = -1, .status = EXIT_FAILED };
+	struct vm vm = { .signal_fd = -1, .status = VM_FAILED };
 	struct err err = {};
 	int ret = vm_options_parse(&vm.options, argc, argv, &err);
 
@@ -134,7 +117,7 @@ int main(int argc, char **argv)
 		return 0;
 	if (ret < 0) {
 		fprintf(stderr, "weft-vm: %s; see weft-vm --help\n", err.text);
-		return EXIT_USAGE;
+		return VM_USAGE;
 	}
 	if (vm.options.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
@@ -143,8 +126,9 @@ int main(int argc, char **argv)
 		log_error("%s: %s", vm.options.partition.name, err.text);
 	else
 		ret = loop_run(vm.loop);
+	server_destroy(vm.server);
 	partition_destroy(vm.partition);
 	vm_console_destroy(vm.console);
 	loop_destroy(vm.loop);
-	return ret ? EXIT_FAILED : (int)vm.status;
+	return ret ? VM_FAILED : (int)vm.status;
 }

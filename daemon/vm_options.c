@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 static const char usage[] =
-	"Usage: weft-vm --kernel FILE [OPTION]...\n"
+	"Usage: weft-vm --kernel FILE | --load FILE [OPTION]...\n"
 	"Runs one partition: a Linux guest that finds the interfaces of Hyper-V.\n"
 	"\n"
 	"  --name NAME          for messages (vm)\n"
@@ -18,6 +18,8 @@ static const char usage[] =
 	"  --memory MIB         memory (256)\n"
 	"  --huge-pages         memory in huge pages\n"
 	"  --console WHERE      stdio, pty, none or file:PATH (stdio)\n"
+	"  --load FILE          go on from a checkpoint; processors and memory are as in it\n"
+	"  --control PATH       serve a control socket there\n"
 	"  --no-reboot          end when the guest resets itself\n"
 	"  --debug              say more\n"
 	"  --version, --help\n"
@@ -28,7 +30,7 @@ static const char usage[] =
 
 enum opt {
 	OPT_NAME, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_CPUS, OPT_MEMORY, OPT_HUGE_PAGES,
-	OPT_CONSOLE, OPT_NO_REBOOT, OPT_DEBUG, OPT_VERSION, OPT_HELP,
+	OPT_CONSOLE, OPT_NO_REBOOT, OPT_LOAD, OPT_CONTROL, OPT_DEBUG, OPT_VERSION, OPT_HELP,
 };
 
 static const struct option table[] = {
@@ -40,6 +42,8 @@ static const struct option table[] = {
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "huge-pages", no_argument, NULL, OPT_HUGE_PAGES },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "load", required_argument, NULL, OPT_LOAD },
+	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "debug", no_argument, NULL, OPT_DEBUG },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -108,6 +112,8 @@ static int set(struct vm_options *o, int which, const char *text, struct err *er
 	case OPT_HUGE_PAGES: o->partition.huge_pages = true; return 0;
 	case OPT_CONSOLE: return set_console(o, text, err);
 	case OPT_NO_REBOOT: o->partition.reset_ends = true; return 0;
+	case OPT_LOAD: o->partition.checkpoint = text; return 0;
+	case OPT_CONTROL: o->control = text; return 0;
 	case OPT_DEBUG: o->debug = true; return 0;
 	default: return set_number(o, which, text, err);
 	}
@@ -136,7 +142,7 @@ int vm_options_parse(struct vm_options *options, int argc, char **argv, struct e
 		return ret;
 	if (optind < argc)
 		return err_set(err, EINVAL, "'%s' is not an option", argv[optind]);
-	if (!options->partition.kernel)
+	if (!options->partition.kernel && !options->partition.checkpoint)
 		return err_set(err, EINVAL, "kernel: it is missing (--kernel FILE)");
 	return 0;
 }

@@ -11,6 +11,7 @@ struct vm_options {
 	struct partition_cfg partition; // without ops
 	enum vm_console console;
 	const char *console_file;
+	const char *control; // path of its control socket, or NULL
 	bool debug;
 };
 

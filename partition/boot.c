@@ -230,7 +230,7 @@ static bool write_page_tables(const struct guest_memory *map)
 	return true;
 }
 
-int partition_boot_load(const struct partition_ram *ram, const struct partition_image *image,
+int partition_boot_load(const struct partition_ram *ram, const struct partition_boot *image,
 			struct partition_entry *entry, struct err *err)
 {
 	// 0x10: code, 0x18: data; both flat, as the protocol's __BOOT_CS and __BOOT_DS.

@@ -15,7 +15,7 @@ struct partition_entry {
 	uint16_t gdt_limit, code, data; // selectors in that GDT
 };
 
-struct partition_image {
+struct partition_boot {
 	const char *kernel;       // path
 	const char *initrd;       // path, or NULL
 	const char *command_line; // at most 2047 bytes
@@ -23,5 +23,5 @@ struct partition_image {
 };
 
 // Returns 0 and *entry, or -errno and a sentence.
-int partition_boot_load(const struct partition_ram *ram, const struct partition_image *image,
+int partition_boot_load(const struct partition_ram *ram, const struct partition_boot *image,
 			struct partition_entry *entry, struct err *err);

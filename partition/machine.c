@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "partition/acpi.h"
+#include "partition/checkpoint.h"
 
 // Pages that KVM wants for itself on Intel hosts: below the local APIC, outside RAM.
 #define TSS_GPA 0xfffbd000ul
@@ -165,25 +166,59 @@ static void destroy_vm(struct partition *p)
 	p->vm_fd = -1;
 }
 
-// Fills memory and the first processor's registers, and begins reference time.
-static int load(struct partition *p, struct err *err)
+// Fills memory and the first processor's registers.
+static int load_kernel(struct partition *p, struct err *err)
 {
-	struct partition_image image = { .kernel = p->cfg.kernel, .initrd = p->cfg.initrd,
+	struct partition_boot image = { .kernel = p->cfg.kernel, .initrd = p->cfg.initrd,
 					 .command_line = p->cfg.command_line };
 	struct partition_entry entry;
-	int ret, khz = ioctl(p->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
+	int ret;
 
 	image.rsdp = partition_acpi_write(&p->ram.map, p->cfg.n_vps);
 	ret = partition_boot_load(&p->ram, &image, &entry, err);
 	if (ret)
 		return ret;
 	ret = partition_vcpu_enter(&p->vcpus[0], &entry);
-	if (!ret)
-		ret = partition_vcpu_tsc_offset(&p->vcpus[0], &p->tsc_offset);
-	if (ret || khz <= 10000)
-		return err_set(err, ret ? -ret : EIO, "KVM sets no registers");
+	return ret ? err_set(err, -ret, "KVM sets no registers: %s", strerror(-ret)) : 0;
+}
+
+// Begins reference time.
+static int start_clock(struct partition *p, struct err *err)
+{
+	int khz = ioctl(p->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
+
+	if (khz <= 10000 || partition_vcpu_tsc_offset(&p->vcpus[0], &p->tsc_offset))
+		return err_set(err, EIO, "KVM does not say how fast time stamps count");
 	p->hv.tsc_khz = (uint32_t)khz;
 	partition_clock_init(&p->hv.clock, p->hv.tsc_khz, p->hv.ops->tsc(p), 0);
+	return 0;
+}
+
+// Puts a new VM where it begins: at a checkpoint, the first time, or at the kernel's entry.
+static int load(struct partition *p, const char *checkpoint, struct err *err)
+{
+	int ret;
+
+	partition_wire(p);
+	ret = start_clock(p, err);
+	if (ret)
+		return ret;
+	if (checkpoint)
+		return partition_checkpoint_read(p, checkpoint, err);
+	return load_kernel(p, err);
+}
+
+// What the checkpoint decides.
+static int adopt_checkpoint(struct partition_cfg *cfg, struct err *err)
+{
+	struct partition_checkpoint head;
+	int ret = partition_checkpoint_peek(cfg->checkpoint, &head, err);
+
+	if (ret)
+		return ret;
+	cfg->n_vps = head.n_vps;
+	cfg->memory_bytes = head.memory_bytes;
+	cfg->reset_ends |= !cfg->kernel;
 	return 0;
 }
 
@@ -205,7 +240,7 @@ static int open_events(struct partition *p)
 int partition_create(const struct partition_cfg *cfg, struct partition **out, struct err *err)
 {
 	struct partition *p;
-	int ret;
+	int ret = 0;
 
 	if (cfg->n_vps < 1 || cfg->n_vps > PARTITION_MAX_VPS)
 		return err_set(err, EINVAL, "processors: %u are not 1 … %u", cfg->n_vps,
@@ -221,17 +256,18 @@ int partition_create(const struct partition_cfg *cfg, struct partition **out, st
 		p->vcpus[i].fd = -1;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);
-	ret = open_events(p) ? err_set(err, EMFILE, "cannot make the partition's descriptors") : 0;
+	if (cfg->checkpoint)
+		ret = adopt_checkpoint(&p->cfg, err);
+	if (!ret && open_events(p))
+		ret = err_set(err, EMFILE, "cannot make the partition's descriptors");
 	if (!ret)
 		ret = open_kvm(p, err);
 	if (!ret)
-		ret = partition_ram_init(&p->ram, cfg->memory_bytes, cfg->huge_pages, err);
+		ret = partition_ram_init(&p->ram, p->cfg.memory_bytes, cfg->huge_pages, err);
 	if (!ret)
 		ret = create_vm(p, err);
-	if (!ret) {
-		partition_wire(p);
-		ret = load(p, err);
-	}
+	if (!ret)
+		ret = load(p, cfg->checkpoint, err);
 	if (ret) {
 		partition_destroy(p);
 		return ret;
@@ -257,6 +293,7 @@ int partition_start(struct partition *partition, struct err *err)
 
 	pthread_mutex_lock(&partition->lock);
 	partition->started = true;
+	partition_arm_timer(partition);
 	ret = start_threads(partition);
 	pthread_mutex_unlock(&partition->lock);
 	return ret ? err_set(err, -ret, "no thread for a processor: %s", strerror(-ret)) : 0;
@@ -311,6 +348,31 @@ void partition_resume(struct partition *partition)
 	pthread_mutex_unlock(&partition->lock);
 }
 
+void partition_look(struct partition *partition, struct partition_state *state)
+{
+	pthread_mutex_lock(&partition->lock);
+	*state = (struct partition_state){ .n_vps = partition->cfg.n_vps,
+					   .memory_bytes = partition->ram.bytes,
+					   .has_crashed = partition->has_crashed,
+					   .crash = partition->hv.crash };
+	for (uint32_t i = 0; i < partition->cfg.n_vps; i++) {
+		state->n_exits += partition->vcpus[i].n_exits;
+		state->n_assists += partition->vcpus[i].n_assists;
+	}
+	pthread_mutex_unlock(&partition->lock);
+}
+
+int partition_save(struct partition *partition, const char *path, struct err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&partition->lock);
+	assert(partition->n_pauses > 0);
+	ret = partition_checkpoint_write(partition, path, err);
+	pthread_mutex_unlock(&partition->lock);
+	return ret;
+}
+
 void partition_stop(struct partition *partition)
 {
 	pthread_mutex_lock(&partition->lock);
@@ -352,8 +414,7 @@ static int restart(struct partition *p, struct err *err)
 	ret = create_vm(p, err);
 	if (ret)
 		return ret;
-	partition_wire(p);
-	ret = load(p, err);
+	ret = load(p, NULL, err);
 	return ret ? ret : partition_start(p, err);
 }
 

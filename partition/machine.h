@@ -90,3 +90,11 @@ void partition_vcpu_kick(struct partition_vcpu *vcpu);
 
 // The guest's TSC less ours, now. Before it runs.
 int partition_vcpu_tsc_offset(const struct partition_vcpu *vcpu, uint64_t *offset);
+
+// --- vcpu_state.c ------------------------------------------------------------------------------
+
+struct partition_image;
+
+// Save or load what KVM knows of a processor, and of the interrupt controllers. No processor runs.
+void partition_vcpu_image(struct partition_vcpu *vcpu, struct partition_image *image);
+void partition_vm_image(struct partition *partition, struct partition_image *image);

@@ -34,6 +34,9 @@ struct partition_cfg {
 	bool huge_pages;
 	bool reset_ends;          // a guest's reset ends the partition; else it begins anew
 	const char *kernel, *initrd, *command_line; // paths; initrd may be NULL
+	// A file of partition_save to go on from: n_vps and memory_bytes are what it says. Without
+	// a kernel, a guest's reset ends the partition.
+	const char *checkpoint;
 	const struct partition_ops *ops;
 	void *owner;
 };
@@ -49,6 +52,20 @@ int partition_start(struct partition *partition, struct err *err);
 // No processor runs when it returns. Calls nest with partition_resume.
 void partition_pause(struct partition *partition);
 void partition_resume(struct partition *partition);
+
+// How it is; for showing.
+struct partition_state {
+	uint32_t n_vps;
+	uint64_t memory_bytes;
+	uint64_t n_exits, n_assists; // of all processors
+	bool has_crashed;
+	struct partition_crash crash;
+};
+
+void partition_look(struct partition *partition, struct partition_state *state);
+
+// Writes a paused partition into a file. Returns 0, or -errno and a sentence.
+int partition_save(struct partition *partition, const char *path, struct err *err);
 
 // Ends it, whatever the guest does. partition_run says so.
 void partition_stop(struct partition *partition);
