@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The state machine of a channel.
+#include "vmbus/channel.h"
+
 #include "vmbus/server_impl.h"
 
 #define RELID_WORD 64
@@ -143,6 +145,7 @@ void vmbus_channel_hide(struct vmbus_channel *channel)
 void vmbus_channel_describe(const struct vmbus_channel *channel, struct vmbus_open *open)
 {
 	const struct vmbus_open_request *request = &channel->open;
+	const struct vmbus_channel_gpadl *rings = vmbus_channel_find_rings(channel);
 
 	*open = (struct vmbus_open){
 		.downstream_page = request->downstream_page,
@@ -151,9 +154,8 @@ void vmbus_channel_describe(const struct vmbus_channel *channel, struct vmbus_op
 		.connection_id = connection_id(channel),
 		.monitor_id = channel->monitor_id,
 	};
-	for (struct vmbus_channel_gpadl *entry = channel->gpadls; entry; entry = entry->next)
-		if (entry->gpadl->id == request->gpadl && entry->state <= VMBUS_GPADL_DEFERRED)
-			open->gpadl = entry->gpadl;
+	if (rings)
+		open->gpadl = rings->gpadl;
 	memcpy(open->user_data, request->user_data, sizeof(open->user_data));
 }
 
@@ -168,27 +170,31 @@ void vmbus_channel_ask_open(struct vmbus_channel *channel, bool resume)
 	device->cfg.ops->open(device->cfg.device, channel->index, &open);
 }
 
+bool vmbus_channel_rings_fit(const struct vmbus_channel_gpadl *entry, uint32_t downstream_page)
+{
+	uint32_t n_pages;
+
+	if (!entry || !vmbus_gpadl_fits_ring(entry->gpadl))
+		return false;
+	// Each ring has a header and at least one page of data.
+	n_pages = entry->gpadl->runs.bytes / VMBUS_PAGE_BYTES;
+	return n_pages >= 4 && downstream_page >= 2 && downstream_page <= n_pages - 2;
+}
+
 // May the channel be opened so?
 static bool is_open_fine(const struct vmbus_channel *channel,
 			 const struct vmbus_open_request *request)
 {
 	struct vmbus_server *server = channel->device->server;
-	const struct vmbus_channel_gpadl *entry =
-		vmbus_channel_find_gpadl(channel, request->gpadl);
-	uint32_t n_pages;
 
 	if (channel->index > 0 && channel->device->channels[0].state != VMBUS_CHANNEL_OPEN)
-		return false;
-	if (!entry || !vmbus_gpadl_fits_ring(entry->gpadl))
-		return false;
-	n_pages = entry->gpadl->runs.bytes / VMBUS_PAGE_BYTES;
-	if (n_pages < 4 || request->downstream_page < 2 || request->downstream_page > n_pages - 2)
 		return false;
 	if (request->target_vp >= server->cfg.n_vps && request->target_vp != VMBUS_NO_INTERRUPT) {
 		server->counters.n_vp++;
 		return false;
 	}
-	return true;
+	return vmbus_channel_rings_fit(vmbus_channel_find_gpadl(channel, request->gpadl),
+				       request->downstream_page);
 }
 
 static void open_channel(struct vmbus_channel *channel, const struct vmbus_open_request *request)

@@ -27,8 +27,8 @@ struct vmbus_device_ops {
 	// The guest has made a GPADL, which is the device's to look at until it has answered the
 	// teardown (or reset). With `resume` no answer is awaited: it exists after a restore.
 	void (*gpadl)(void *device, uint32_t channel, const struct vmbus_gpadl *gpadl, bool resume);
-	// Nothing may touch the GPADL once this was answered. It never holds rings of an open
-	// channel, but may come while `gpadl` is unanswered, which then needs no answer.
+	// Nothing may touch the GPADL once this was answered. May come while `gpadl` is unanswered,
+	// which then needs no answer. If it has the channel's rings, `close` was asked before.
 	void (*gpadl_teardown)(void *device, uint32_t channel, uint32_t gpadl);
 	void (*open)(void *device, uint32_t channel, const struct vmbus_open *open);
 	// Nothing may touch the rings once this was answered. May come while `open` or `modify` is
@@ -53,8 +53,8 @@ struct vmbus_device_cfg {
 	void *device; // first argument of the ops
 };
 
-// Adds a device; a connected guest that has asked for offers gets one. Returns 0, -EEXIST (same type
-// and instance), -ENOSPC (2047 channels exist) or -ENOMEM. `cfg` is copied.
+// Adds a device; a connected guest that has asked for offers gets one. Returns 0, -EEXIST (same
+// type and instance), -ENOSPC (2047 channels exist) or -ENOMEM. `cfg` is copied.
 int vmbus_device_add(struct vmbus_server *server, const struct vmbus_device_cfg *cfg,
 		     struct vmbus_device **out);
 

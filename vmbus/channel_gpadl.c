@@ -56,6 +56,12 @@ struct vmbus_channel_gpadl *vmbus_channel_find_gpadl(const struct vmbus_channel 
 	return find(channel, id, 1u << VMBUS_GPADL_ACCEPTED);
 }
 
+struct vmbus_channel_gpadl *vmbus_channel_find_rings(const struct vmbus_channel *channel)
+{
+	return find(channel, channel->open.gpadl,
+		    1u << VMBUS_GPADL_ACCEPTED | 1u << VMBUS_GPADL_DEFERRED);
+}
+
 struct vmbus_channel_gpadl *vmbus_channel_add_gpadl(struct vmbus_channel *channel,
 						    struct vmbus_gpadl *gpadl,
 						    enum vmbus_gpadl_state state)
@@ -63,7 +69,7 @@ struct vmbus_channel_gpadl *vmbus_channel_add_gpadl(struct vmbus_channel *channe
 	struct vmbus_channel_gpadl *entry = malloc(sizeof(*entry));
 
 	if (entry) {
-		*entry = (struct vmbus_channel_gpadl){ channel->gpadls, gpadl, state };
+		*entry = (struct vmbus_channel_gpadl){ channel->gpadls, gpadl, state, false };
 		channel->gpadls = entry;
 	}
 	return entry;
@@ -117,6 +123,7 @@ void vmbus_channel_ask_gpadl(struct vmbus_channel *channel, struct vmbus_channel
 	struct vmbus_device *device = channel->device;
 
 	device->is_dirty = true;
+	entry->is_told = true;
 	device->cfg.ops->gpadl(device->cfg.device, channel->index, entry->gpadl, resume);
 }
 
@@ -315,4 +322,35 @@ void vmbus_channel_gpadl_gone(struct vmbus_channel *channel, uint32_t id)
 	else if (state == VMBUS_GPADL_REFUSING)
 		send_created(server, channel->relid, id, false);
 	vmbus_channel_settle(channel);
+}
+
+// --- after a restore ---------------------------------------------------------------------------
+
+// One that the device has not been told of, in one of these states.
+static struct vmbus_channel_gpadl *first_untold(const struct vmbus_channel *channel,
+						uint32_t states)
+{
+	for (struct vmbus_channel_gpadl *entry = channel->gpadls; entry; entry = entry->next)
+		if (!entry->is_told && (states & 1u << entry->state))
+			return entry;
+	return NULL;
+}
+
+void vmbus_channel_tell_gpadls(struct vmbus_channel *channel, bool resume)
+{
+	const uint32_t had = 1u << VMBUS_GPADL_ACCEPTED | 1u << VMBUS_GPADL_DEFERRED;
+	struct vmbus_channel_gpadl *entry;
+
+	while ((entry = first_untold(channel, resume ? had : 1u << VMBUS_GPADL_OFFERED)))
+		vmbus_channel_ask_gpadl(channel, entry, resume);
+}
+
+void vmbus_channel_end_gpadls(struct vmbus_channel *channel)
+{
+	const uint32_t states = 1u << VMBUS_GPADL_TEARING | 1u << VMBUS_GPADL_REFUSING |
+				1u << VMBUS_GPADL_DETACHING;
+	struct vmbus_channel_gpadl *entry;
+
+	while ((entry = first(channel, states)))
+		vmbus_channel_gpadl_gone(channel, entry->gpadl->id);
 }

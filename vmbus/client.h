@@ -22,7 +22,8 @@ struct vmbus_client_peer {
 	uint64_t features; // agreed on
 	uint32_t max_channels, max_regions;
 	uint8_t guid[16];  // of the NIC, as in OFFER_CHANNEL
-	uint64_t n_batches, n_lost; // START's reply: batches finished by recovery, frames lost at most
+	// START's reply: batches finished by recovery, frames lost at most
+	uint64_t n_batches, n_lost;
 	bool resumed;      // not the first time
 };
 
@@ -32,9 +33,9 @@ struct vmbus_client_ops {
 	void (*found)(void *vmm, const struct vmbus_client_peer *peer);
 	// START was answered, the first time or again: the NIC is served.
 	void (*attached)(void *vmm, const struct vmbus_client_peer *peer);
-	// The switch is away, or has refused (`why`, a sentence). It is tried again, unless `final`:
-	// the first HELLO was refused, or the switch said that it will not come back. Requests that
-	// wait go on waiting, also then.
+	// The switch is away, or has refused (`why`, a sentence). It is tried again, unless
+	// `final`: the first HELLO was refused, or the switch said that it will not come back.
+	// Requests that wait go on waiting, also then.
 	void (*detached)(void *vmm, const char *why, bool final);
 	// A request with this cookie has ended. status: 0 or -errno; text: what the switch said, or
 	// "". -ECANCELED: a later request of the VMM has made it void.
@@ -43,8 +44,8 @@ struct vmbus_client_ops {
 	void (*subchannels)(void *vmm, uint32_t n_wanted);
 	// The switch has given a channel up; it waits to be closed.
 	void (*channel_failed)(void *vmm, uint32_t channel, uint32_t reason, const char *text);
-	// The switch cannot go on where the last one stopped: all channels and GPADLs are forgotten.
-	// The VMM rescinds the channels.
+	// The switch cannot go on where the last one stopped: all channels and GPADLs are
+	// forgotten. The VMM rescinds the channels.
 	void (*lost)(void *vmm, const char *why);
 	// The switch announces that it will hang up. May be NULL.
 	void (*leaving)(void *vmm, uint32_t reason, uint32_t back_in_ms, const char *text);
@@ -76,7 +77,8 @@ void vmbus_client_run(struct vmbus_client *client);
 // Each returns 0, and is ended by `done` with its cookie; or -errno, and nothing has happened:
 // -EINVAL (argument out of range), -ENOMEM, -EMFILE. They are carried out in this order, whatever
 // happens to the switch. Those that end something (close, teardown, region_del, reset) are done at
-// the latest when the switch goes away, and at once while it is; others wait for it to come back.
+// the latest when the switch goes away, and at once while it is; so are targets of open channels,
+// since nobody rings then, and a pause. Others wait for the switch to come back.
 // Descriptors stay the caller's: they are duplicated.
 
 struct vmbus_client_region {

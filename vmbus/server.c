@@ -199,13 +199,20 @@ static bool is_monitor_fine(const struct vmbus_server *server, const struct vmbu
 	return true;
 }
 
+bool vmbus_server_is_contact_fine(const struct vmbus_server *server,
+				  const struct vmbus_contact *contact)
+{
+	return contact->target_vp < server->cfg.n_vps && contact->sint >= 1 &&
+	       contact->sint <= 15 && is_monitor_fine(server, contact);
+}
+
 // Reads INITIATE_CONTACT. False: impossible; answers then go where they may still be seen.
 static bool parse_contact(const struct vmbus_server *server,
 			  const struct vmbus_initiate_contact *message,
 			  struct vmbus_contact *contact)
 {
-	bool fine = true;
 	uint8_t vtl = 0;
+	bool fine;
 
 	*contact = (struct vmbus_contact){
 		.version = le32_to_cpu(message->version),
@@ -220,15 +227,12 @@ static bool parse_contact(const struct vmbus_server *server,
 		contact->sint = message->sint;
 	if (contact->version >= VMBUS_VERSION_RS4)
 		vtl = message->vtl;
-	if (contact->sint < 1 || contact->sint > 15) {
+	fine = vtl == 0 && vmbus_server_is_contact_fine(server, contact);
+	if (contact->sint < 1 || contact->sint > 15)
 		contact->sint = VMBUS_MESSAGE_SINT;
-		fine = false;
-	}
-	if (contact->target_vp >= server->cfg.n_vps) {
+	if (contact->target_vp >= server->cfg.n_vps)
 		contact->target_vp = 0;
-		fine = false;
-	}
-	return fine && vtl == 0 && is_monitor_fine(server, contact);
+	return fine;
 }
 
 static void connect_guest(struct vmbus_server *server)

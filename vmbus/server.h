@@ -30,8 +30,8 @@ struct vmbus_host_ops {
 	// A guest connects; all devices are reset. Not 0: refused, and the guest is told so. May be
 	// NULL.
 	int (*connected)(void *vmm, const struct vmbus_contact *contact);
-	// The connection has ended and all devices are reset: the end of vmbus_server_reset, too. If
-	// it ended for UNLOAD or a new contact, those are answered after it. May be NULL.
+	// The connection has ended and all devices are reset: the end of vmbus_server_reset, too.
+	// If it ended for UNLOAD or a new contact, those are answered after it. May be NULL.
 	void (*disconnected)(void *vmm);
 };
 

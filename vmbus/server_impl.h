@@ -26,7 +26,12 @@ enum vmbus_channel_state {
 #define VMBUS_CHANNEL_N_STATES (VMBUS_CHANNEL_REVOKED + 1)
 
 // As the device sees it.
-enum vmbus_channel_side { VMBUS_SIDE_IDLE, VMBUS_SIDE_OPENING, VMBUS_SIDE_OPEN, VMBUS_SIDE_CLOSING };
+enum vmbus_channel_side {
+	VMBUS_SIDE_IDLE,
+	VMBUS_SIDE_OPENING,
+	VMBUS_SIDE_OPEN,
+	VMBUS_SIDE_CLOSING
+};
 
 // A complete GPADL: who waits for what. In all but DETACHED the device knows it.
 enum vmbus_gpadl_state {
@@ -45,6 +50,7 @@ struct vmbus_channel_gpadl {
 	struct vmbus_channel_gpadl *next;
 	struct vmbus_gpadl *gpadl;
 	enum vmbus_gpadl_state state;
+	bool is_told; // the device knows of it
 };
 
 // OPEN_CHANNEL as it was posted.
@@ -79,6 +85,7 @@ struct vmbus_device {
 	bool reset_due;    // to be asked for one
 	bool is_resetting; // was asked
 	bool is_leaving;   // vmbus_device_remove
+	bool is_known;     // the image had it
 	struct vmbus_channel channels[VMBUS_DEVICE_MAX_CHANNELS];
 };
 
@@ -113,6 +120,10 @@ void vmbus_server_leave(struct vmbus_server *server);
 // Does this server take guests of that version?
 bool vmbus_server_has_version(const struct vmbus_server *server, uint32_t version);
 
+// Can such a connection be: VP, SINT and monitor pages exist?
+bool vmbus_server_is_contact_fine(const struct vmbus_server *server,
+				  const struct vmbus_contact *contact);
+
 // Begins the end of the connection; `next` follows.
 void vmbus_server_disconnect(struct vmbus_server *server, enum vmbus_server_next next);
 
@@ -143,6 +154,9 @@ void vmbus_channel_handle_modify(struct vmbus_server *server, const void *messag
 
 // Takes the channel from the guest; `offer_again` as in the struct.
 void vmbus_channel_revoke(struct vmbus_channel *channel, bool offer_again);
+
+// Is this GPADL (or NULL) fit for two rings, the second from that page on?
+bool vmbus_channel_rings_fit(const struct vmbus_channel_gpadl *entry, uint32_t downstream_page);
 
 // Goes on with revoking, if the device has let go of everything.
 void vmbus_channel_settle(struct vmbus_channel *channel);
@@ -176,6 +190,9 @@ void vmbus_channel_handle_gpadl_teardown(struct vmbus_server *server, const void
 struct vmbus_channel_gpadl *vmbus_channel_find_gpadl(const struct vmbus_channel *channel,
 						     uint32_t id);
 
+// That with the rings with which the channel was opened, or NULL.
+struct vmbus_channel_gpadl *vmbus_channel_find_rings(const struct vmbus_channel *channel);
+
 // Adds one to the channel. NULL: out of memory.
 struct vmbus_channel_gpadl *vmbus_channel_add_gpadl(struct vmbus_channel *channel,
 						    struct vmbus_gpadl *gpadl,
@@ -205,4 +222,12 @@ void vmbus_channel_free_gpadls(struct vmbus_channel *channel);
 
 // The device has torn one down.
 void vmbus_channel_gpadl_gone(struct vmbus_channel *channel, uint32_t id);
+
+// After a restore: tells the device of those that it had (`resume`), or asks it for the others.
+void vmbus_channel_tell_gpadls(struct vmbus_channel *channel, bool resume);
+
+// After a restore: what the device was asked to tear down is torn down.
+void vmbus_channel_end_gpadls(struct vmbus_channel *channel);
+
+// The device has answered for one.
 void vmbus_channel_gpadl_made(struct vmbus_channel *channel, uint32_t id, bool ok);

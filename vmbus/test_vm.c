@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vmbus/testing.h"
+#include "vmbus/test_vm.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -313,7 +313,7 @@ void guest_teardown(struct test_vm *vm, uint32_t relid, uint32_t gpadl)
 
 void guest_gpadl_header(struct test_vm *vm, uint32_t relid, uint32_t gpadl, uint32_t n_pages)
 {
-	struct {
+	struct VMBUS_PACKED {
 		struct vmbus_gpadl_header head;
 		struct vmbus_gpa_range range;
 		le64 pages[HEADER_PAGES];
@@ -328,11 +328,9 @@ void guest_gpadl_header(struct test_vm *vm, uint32_t relid, uint32_t gpadl, uint
 		.range.byte_count = cpu_to_le32(n_pages * VMBUS_PAGE_BYTES),
 	};
 	uint32_t n = n_pages < HEADER_PAGES ? n_pages : HEADER_PAGES;
-	le64 pages[HEADER_PAGES];
 
 	for (uint32_t i = 0; i < n; i++)
-		pages[i] = cpu_to_le64(FIRST_PAGE + i);
-	memcpy((uint8_t *)&message + 28, pages, n * sizeof(le64));
+		message.pages[i] = cpu_to_le64(FIRST_PAGE + i);
 	guest_post(vm, &message, 28 + n * (uint32_t)sizeof(le64));
 	vm->n_pages_posted = n;
 }
