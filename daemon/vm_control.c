@@ -2,6 +2,8 @@
 #include "daemon/vm_control.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int method_show(void *ctx, struct request *, const json_t *params, json_t **result,
@@ -12,12 +14,18 @@ static int method_show(void *ctx, struct request *, const json_t *params, json_t
 	struct partition_state state;
 	const char *console = vm_console_path(vm->console);
 
+	json_t *nics = json_array();
+	struct partition_nic_state nic;
+
 	partition_look(vm->partition, &state);
-	*result = json_pack("{ss si sI sI sb sI so}", "name", cfg->name, "pid", (int)getpid(),
+	for (uint32_t i = 0; partition_nic_look(vm->partition, i, &nic); i++)
+		json_array_append_new(nics, json_pack("{ss sb ss}", "name", nic.name, "served",
+						      nic.is_served, "why", nic.why));
+	*result = json_pack("{ss si sI sI sb sI so so}", "name", cfg->name, "pid", (int)getpid(),
 			    "processors", (json_int_t)state.n_vps, "memory",
 			    (json_int_t)state.memory_bytes, "paused", vm->is_paused, "exits",
 			    (json_int_t)state.n_exits, "console",
-			    console ? json_string(console) : json_null());
+			    console ? json_string(console) : json_null(), "nics", nics);
 	if (*result && state.has_crashed)
 		json_object_set_new(*result, "crash", json_string(state.crash.message));
 	return *result ? 0 : refuse(r, ENOMEM, NULL, "no memory for the answer");
@@ -79,6 +87,33 @@ static int method_stop(void *ctx, struct request *, const json_t *params, json_t
 	return 0;
 }
 
+static int method_nic_add(void *ctx, struct request *, const json_t *params, json_t **result,
+			  struct refusal *r)
+{
+	struct vm *vm = ctx;
+	const char *text = parameter(params, "nic", r);
+	char *copy = text ? strdup(text) : NULL;
+	struct partition_nic_cfg nic;
+	uint8_t token[32];
+	int ret = -EINVAL;
+
+	if (copy)
+		ret = vm_options_nic(copy, &nic, token, &r->err);
+	if (copy && !ret)
+		ret = partition_nic_add(vm->partition, &nic, &r->err);
+	free(copy);
+	return ret;
+}
+
+static int method_nic_remove(void *ctx, struct request *, const json_t *params, json_t **result,
+			     struct refusal *r)
+{
+	struct vm *vm = ctx;
+	const char *name = parameter(params, "nic", r);
+
+	return name ? partition_nic_remove(vm->partition, name, &r->err) : -EINVAL;
+}
+
 static int method_type(void *ctx, struct request *, const json_t *params, json_t **result,
 		       struct refusal *r)
 {
@@ -99,6 +134,8 @@ int vm_control_create(struct vm *vm, const char *path, struct server **out, stru
 		const char *name, *help;
 		method_fn *fn;
 	} methods[] = {
+		{ "nic-add", "adds nic, written as for --nic", method_nic_add },
+		{ "nic-remove", "takes nic from the guest", method_nic_remove },
 		{ "pause", "stops the processors", method_pause },
 		{ "resume", "lets the processors go on", method_resume },
 		{ "save", "writes a checkpoint to path", method_save },

@@ -2,9 +2,11 @@
 #include "daemon/vm_options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char usage[] =
 	"Usage: weft-vm --kernel FILE | --load FILE [OPTION]...\n"
@@ -18,6 +20,8 @@ static const char usage[] =
 	"  --memory MIB         memory (256)\n"
 	"  --huge-pages         memory in huge pages\n"
 	"  --console WHERE      stdio, pty, none or file:PATH (stdio)\n"
+	"  --nic NAME[,socket=PATH][,token=FILE]\n"
+	"                       a NIC that weftd has under this name; may be given several times\n"
 	"  --load FILE          go on from a checkpoint; processors and memory are as in it\n"
 	"  --control PATH       serve a control socket there\n"
 	"  --no-reboot          end when the guest resets itself\n"
@@ -30,7 +34,7 @@ static const char usage[] =
 
 enum opt {
 	OPT_NAME, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_CPUS, OPT_MEMORY, OPT_HUGE_PAGES,
-	OPT_CONSOLE, OPT_NO_REBOOT, OPT_LOAD, OPT_CONTROL, OPT_DEBUG, OPT_VERSION, OPT_HELP,
+	OPT_CONSOLE, OPT_NO_REBOOT, OPT_LOAD, OPT_NIC, OPT_CONTROL, OPT_DEBUG, OPT_VERSION, OPT_HELP,
 };
 
 static const struct option table[] = {
@@ -42,6 +46,7 @@ static const struct option table[] = {
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "huge-pages", no_argument, NULL, OPT_HUGE_PAGES },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "nic", required_argument, NULL, OPT_NIC },
 	{ "load", required_argument, NULL, OPT_LOAD },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
@@ -102,7 +107,48 @@ static int set_number(struct vm_options *o, int which, const char *text, struct 
 	return ret;
 }
 
-static int set(struct vm_options *o, int which, const char *text, struct err *err)
+static int read_token(const char *path, uint8_t token[32], struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, token, 32);
+
+	if (fd >= 0)
+		close(fd);
+	return n == 32 ? 0 : err_set(err, EINVAL, "nic: %s does not begin with a token of 32 bytes",
+				     path);
+}
+
+int vm_options_nic(char *text, struct partition_nic_cfg *nic, uint8_t token[32], struct err *err)
+{
+	char *save = NULL, *part = strtok_r(text, ",", &save);
+	int ret = 0;
+
+	*nic = (struct partition_nic_cfg){ .name = part ? part : "", .socket = VM_SWITCH_SOCKET };
+	while (!ret && part && (part = strtok_r(NULL, ",", &save))) {
+		if (!strncmp(part, "socket=", 7)) {
+			nic->socket = part + 7;
+		} else if (!strncmp(part, "token=", 6)) {
+			ret = read_token(part + 6, token, err);
+			nic->token = token;
+		} else {
+			ret = err_set(err, EINVAL,
+				      "nic: '%s' is neither socket=PATH nor token=FILE", part);
+		}
+	}
+	return ret;
+}
+
+static int add_nic(struct vm_options *o, char *text, struct err *err)
+{
+	uint32_t n = o->partition.n_nics;
+
+	if (n == PARTITION_MAX_NICS)
+		return err_set(err, ENOSPC, "nic: more than %u", PARTITION_MAX_NICS);
+	o->partition.n_nics++;
+	return vm_options_nic(text, &o->nics[n], o->tokens[n], err);
+}
+
+static int set(struct vm_options *o, int which, char *text, struct err *err)
 {
 	switch (which) {
 	case OPT_NAME: o->partition.name = text; return 0;
@@ -112,6 +158,7 @@ static int set(struct vm_options *o, int which, const char *text, struct err *er
 	case OPT_HUGE_PAGES: o->partition.huge_pages = true; return 0;
 	case OPT_CONSOLE: return set_console(o, text, err);
 	case OPT_NO_REBOOT: o->partition.reset_ends = true; return 0;
+	case OPT_NIC: return add_nic(o, text, err);
 	case OPT_LOAD: o->partition.checkpoint = text; return 0;
 	case OPT_CONTROL: o->control = text; return 0;
 	case OPT_DEBUG: o->debug = true; return 0;
@@ -127,6 +174,7 @@ int vm_options_parse(struct vm_options *options, int argc, char **argv, struct e
 		.partition = { .name = "vm", .n_vps = 1, .memory_bytes = 256ull << 20,
 			       .command_line = "console=ttyS0" },
 	};
+	options->partition.nics = options->nics;
 	opterr = 0;
 	while (!ret && (which = getopt_long(argc, argv, "", table, NULL)) >= 0) {
 		if (which == OPT_HELP || which == OPT_VERSION) {

@@ -12,6 +12,8 @@
 
 #define MAGIC "WEFTVM01"
 #define MAX_STATE (256u << 20)
+#define STATE_KIND 0x45544154534d5657ull // "WVMSTATE"
+#define STATE_VERSION 1u
 enum { MARK_MACHINES = 0x4843414d, MARK_VP = 0x20205056, MARK_END = 0x20444e45 };
 
 // --- state --------------------------------------------------------------------------------------
@@ -70,6 +72,7 @@ static void image_all(struct partition_image *image, struct partition *p)
 	}
 	partition_vm_image(p, image);
 	image_hv(image, &p->hv);
+	partition_bus_image(p->bus, image);
 	partition_image_mark(image, MARK_END);
 }
 
@@ -142,17 +145,22 @@ static int write_memory(int fd, const struct partition_ram *ram)
 static int write_file(struct partition *p, int fd)
 {
 	struct partition_image image = {};
+	void *state = NULL;
+	size_t bytes = 0;
 	struct partition_checkpoint head = { .magic = MAGIC, .n_vps = p->cfg.n_vps,
 					     .is_emulated = p->emulated,
 					     .memory_bytes = p->ram.bytes };
 	int ret;
 
+	vmbus_image_begin(&image.writer, STATE_KIND, STATE_VERSION);
 	image_all(&image, p);
-	head.state_bytes = image.n;
-	ret = image.failed ? -EIO : write_all(fd, &head, sizeof(head));
+	ret = vmbus_image_end(&image.writer, &state, &bytes);
+	head.state_bytes = bytes;
 	if (!ret)
-		ret = write_all(fd, image.bytes, image.n);
-	free(image.bytes);
+		ret = image.failed ? -EIO : write_all(fd, &head, sizeof(head));
+	if (!ret)
+		ret = write_all(fd, state, bytes);
+	free(state);
 	return ret ? ret : write_memory(fd, &p->ram);
 }
 
@@ -239,18 +247,21 @@ static int read_memory(int fd, const struct partition_ram *ram)
 
 static int read_state(struct partition *p, int fd, uint64_t bytes)
 {
-	struct partition_image image = { .is_loading = true, .n = bytes, .size = bytes };
+	struct partition_image image = { .is_loading = true };
+	void *state = malloc(bytes ? bytes : 1);
 	int ret;
 
-	image.bytes = malloc(bytes ? bytes : 1);
-	if (!image.bytes)
+	if (!state)
 		return -ENOMEM;
-	ret = read_all(fd, image.bytes, bytes);
+	ret = read_all(fd, state, bytes);
+	if (!ret && vmbus_image_open(&image.reader, state, bytes, STATE_KIND, STATE_VERSION))
+		ret = -EBADMSG;
 	if (!ret) {
 		image_all(&image, p);
-		ret = image.failed || image.at != image.n ? -EBADMSG : 0;
+		if (partition_image_is_bad(&image) || !vmbus_image_is_done(&image.reader))
+			ret = -EBADMSG;
 	}
-	free(image.bytes);
+	free(state);
 	return ret;
 }
 

@@ -135,7 +135,13 @@ static bool adapt(const struct partition_cpuid_cfg *cfg, struct kvm_cpuid_entry2
 static bool adapt_emulated(const struct partition_cpuid_cfg *cfg, struct kvm_cpuid_entry2 *e)
 {
 	switch (e->function) {
-	case 0: e->eax = 6; return true;
+	case 0:
+		// Kernels have work-arounds for AMD's processors of this family.
+		e->eax = 6;
+		memcpy(&e->ebx, "Genu", 4);
+		memcpy(&e->edx, "ineI", 4);
+		memcpy(&e->ecx, "ntel", 4);
+		return true;
 	case 1: adapt_leaf_1(cfg, e); return true;
 	case 0x80000000: e->eax = 0x80000008; return true;
 	case 0x80000001:

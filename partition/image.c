@@ -3,59 +3,31 @@
 
 #include <stdlib.h>
 
-#define MAX_BLOCK (64u << 20) // what a device may keep
-
-static bool make_room(struct partition_image *image, size_t bytes)
-{
-	size_t size = image->size ? image->size : 65536;
-	uint8_t *grown;
-
-	while (size - image->n < bytes)
-		size *= 2;
-	if (size == image->size)
-		return true;
-	grown = realloc(image->bytes, size);
-	if (!grown)
-		return false;
-	image->bytes = grown;
-	image->size = size;
-	return true;
-}
-
 void partition_image_bytes(struct partition_image *image, void *field, size_t bytes)
 {
-	if (image->failed)
-		return;
-	if (image->is_loading) {
-		image->failed = image->n - image->at < bytes;
-		if (image->failed)
-			return;
-		memcpy(field, image->bytes + image->at, bytes);
-		image->at += bytes;
-		return;
-	}
-	image->failed = !make_room(image, bytes);
-	if (image->failed)
-		return;
-	memcpy(image->bytes + image->n, field, bytes);
-	image->n += bytes;
+	if (image->is_loading)
+		vmbus_image_get(&image->reader, field, bytes);
+	else
+		vmbus_image_put(&image->writer, field, bytes);
 }
 
 void partition_image_block(struct partition_image *image, void **block, size_t *bytes)
 {
 	uint64_t n = *bytes;
+	const void *there;
 
 	PARTITION_IMAGE(image, n);
-	if (image->is_loading && !image->failed) {
-		*block = NULL;
-		image->failed = n > MAX_BLOCK || n > image->n - image->at;
-		if (!image->failed)
-			*block = malloc(n ? n : 1);
-		image->failed |= !*block;
-		*bytes = n;
-	}
-	if (!image->failed)
+	if (!image->is_loading) {
 		partition_image_bytes(image, *block, n);
+		return;
+	}
+	there = vmbus_image_skip(&image->reader, n);
+	*block = there ? malloc(n ? n : 1) : NULL;
+	*bytes = *block ? n : 0;
+	if (*block)
+		memcpy(*block, there, n);
+	else
+		image->failed = true;
 }
 
 void partition_image_mark(struct partition_image *image, uint32_t mark)
@@ -64,4 +36,9 @@ void partition_image_mark(struct partition_image *image, uint32_t mark)
 
 	PARTITION_IMAGE(image, stands);
 	image->failed |= stands != mark;
+}
+
+bool partition_image_is_bad(const struct partition_image *image)
+{
+	return image->failed || (image->is_loading ? image->reader.failed : image->writer.failed);
 }

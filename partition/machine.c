@@ -20,6 +20,8 @@
 
 // Pages that KVM wants for itself on Intel hosts: below the local APIC, outside RAM.
 #define TSS_GPA 0xfffbd000ul
+#define MAX_TIMER 864000000000ull // a day in 100 ns; then one looks again
+#define RETRY_NS 10000000ull
 #define IDENTITY_MAP_GPA 0xfffbc000ull
 
 // --- waking and timers -------------------------------------------------------------------------
@@ -33,10 +35,11 @@ void partition_arm_timer(struct partition *partition)
 
 	if (due != PARTITION_STIMER_NEVER) {
 		now = partition_hv_now(&partition->hv);
-		// A day at most: longer, it looks again then.
-		ns = due > now ? (due - now) * 100 : 1;
-		ns = due > now && due - now > 864000000000ull ? 86400000000000ull : ns;
+		ns = due <= now ? 1 : due - now < MAX_TIMER ? (due - now) * 100 : MAX_TIMER * 100;
 	}
+	// A guest that has taken its message need not say so.
+	if (partition_bus_is_waiting(partition->bus) && (ns == 0 || ns > RETRY_NS))
+		ns = RETRY_NS;
 	at.it_value.tv_sec = (time_t)(ns / 1000000000);
 	at.it_value.tv_nsec = (long)(ns % 1000000000);
 	timerfd_settime(partition->timer_fd, 0, &at, NULL);
@@ -152,6 +155,7 @@ static int create_vm(struct partition *p, struct err *err)
 		ret = add_memory(p);
 	if (ret)
 		return err_set(err, -ret, "KVM takes no memory or MSR filter: %s", strerror(-ret));
+	partition_bells_init(&p->bells, p->vm_fd, p->cfg.n_vps);
 	for (uint32_t i = 0; i < p->cfg.n_vps && !ret; i++)
 		ret = partition_vcpu_create(p, i, err);
 	return ret;
@@ -161,6 +165,7 @@ static void destroy_vm(struct partition *p)
 {
 	for (uint32_t i = 0; i < p->cfg.n_vps; i++)
 		partition_vcpu_destroy(&p->vcpus[i]);
+	partition_bells_fini(&p->bells);
 	if (p->vm_fd >= 0)
 		close(p->vm_fd);
 	p->vm_fd = -1;
@@ -222,10 +227,13 @@ static int adopt_checkpoint(struct partition_cfg *cfg, struct err *err)
 	return 0;
 }
 
+// In epoll events.
+enum { TAG_WAKE, TAG_TIMER, TAG_BUS };
+
 static int open_events(struct partition *p)
 {
-	struct epoll_event wake = { .events = EPOLLIN, .data.u32 = 0 };
-	struct epoll_event timer = { .events = EPOLLIN, .data.u32 = 1 };
+	struct epoll_event wake = { .events = EPOLLIN, .data.u32 = TAG_WAKE };
+	struct epoll_event timer = { .events = EPOLLIN, .data.u32 = TAG_TIMER };
 
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	p->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -235,6 +243,28 @@ static int open_events(struct partition *p)
 	    epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->timer_fd, &timer))
 		return -errno;
 	return 0;
+}
+
+static void init_lock(struct partition *p)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
+
+static int create_bus(struct partition *p, struct err *err)
+{
+	int ret = partition_bus_create(p, p->epoll_fd, TAG_BUS, &p->bus);
+
+	if (ret)
+		return err_set(err, -ret, "no memory for VMBus");
+	for (uint32_t i = 0; i < p->cfg.n_nics && !ret; i++)
+		ret = partition_bus_add_nic(p->bus, &p->cfg.nics[i], err);
+	return ret;
 }
 
 int partition_create(const struct partition_cfg *cfg, struct partition **out, struct err *err)
@@ -254,8 +284,7 @@ int partition_create(const struct partition_cfg *cfg, struct partition **out, st
 	p->ram.host = MAP_FAILED;
 	for (uint32_t i = 0; i < PARTITION_MAX_VPS; i++)
 		p->vcpus[i].fd = -1;
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->changed, NULL);
+	init_lock(p);
 	if (cfg->checkpoint)
 		ret = adopt_checkpoint(&p->cfg, err);
 	if (!ret && open_events(p))
@@ -266,6 +295,8 @@ int partition_create(const struct partition_cfg *cfg, struct partition **out, st
 		ret = partition_ram_init(&p->ram, p->cfg.memory_bytes, cfg->huge_pages, err);
 	if (!ret)
 		ret = create_vm(p, err);
+	if (!ret)
+		ret = create_bus(p, err);
 	if (!ret)
 		ret = load(p, cfg->checkpoint, err);
 	if (ret) {
@@ -292,6 +323,8 @@ int partition_start(struct partition *partition, struct err *err)
 	int ret;
 
 	pthread_mutex_lock(&partition->lock);
+	if (!partition->started)
+		partition_bus_start(partition->bus);
 	partition->started = true;
 	partition_arm_timer(partition);
 	ret = start_threads(partition);
@@ -368,7 +401,11 @@ int partition_save(struct partition *partition, const char *path, struct err *er
 
 	pthread_mutex_lock(&partition->lock);
 	assert(partition->n_pauses > 0);
-	ret = partition_checkpoint_write(partition, path, err);
+	ret = partition_bus_still(partition->bus, err);
+	if (!ret) {
+		ret = partition_checkpoint_write(partition, path, err);
+		partition_bus_go_on(partition->bus);
+	}
 	pthread_mutex_unlock(&partition->lock);
 	return ret;
 }
@@ -385,6 +422,7 @@ void partition_destroy(struct partition *partition)
 	if (!partition)
 		return;
 	join_all(partition);
+	partition_bus_destroy(partition->bus);
 	destroy_vm(partition);
 	partition_ram_fini(&partition->ram);
 	free(partition->supported);
@@ -400,14 +438,15 @@ void partition_destroy(struct partition *partition)
 	free(partition);
 }
 
-// Begins anew, as after power was off and on: a new VM in the same memory, which is zeroed.
+// Begins anew, as after power was off and on: a new VM in the same memory, which is zeroed. Nobody
+// else uses that memory.
 static int restart(struct partition *p, struct err *err)
 {
 	int ret;
 
-	join_all(p);
 	destroy_vm(p);
-	p->leaving = p->reset_due = p->has_crashed = false;
+	p->leaving = p->has_crashed = false;
+	p->reset = NO_RESET;
 	ret = -partition_ram_clear(&p->ram);
 	if (ret)
 		return err_set(err, ret, "memory cannot be cleared: %s", strerror(ret));
@@ -431,23 +470,39 @@ static void clear_events(struct partition *p)
 		log_warning("%s: timerfd: %s", p->cfg.name, strerror(errno));
 }
 
+// A reset that the guest asked for: processors stop, devices let go of its memory, all begins anew.
+static void run_reset(struct partition *p)
+{
+	struct err err = {};
+
+	if (p->reset == RESET_DUE) {
+		join_all(p);
+		pthread_mutex_lock(&p->lock);
+		p->reset = RESETTING;
+		partition_bus_reset(p->bus);
+		pthread_mutex_unlock(&p->lock);
+	}
+	if (p->reset != RESETTING || !partition_bus_is_reset(p->bus) || !restart(p, &err))
+		return;
+	pthread_mutex_lock(&p->lock);
+	partition_end_with(p, PARTITION_CUT_OFF, "after a reset: %s", err.text);
+	pthread_mutex_unlock(&p->lock);
+}
+
 enum partition_end partition_run(struct partition *partition)
 {
 	enum partition_end end;
-	struct err err = {};
-	bool reset_due;
 
 	clear_events(partition);
 	pthread_mutex_lock(&partition->lock);
+	partition_bus_run(partition->bus);
+	partition_bus_flush(partition->bus);
 	partition_hv_run_timers(&partition->hv);
 	partition_arm_timer(partition);
-	reset_due = partition->reset_due && partition->end == PARTITION_RUNS;
+	end = partition->end;
 	pthread_mutex_unlock(&partition->lock);
-	if (reset_due && restart(partition, &err)) {
-		pthread_mutex_lock(&partition->lock);
-		partition_end_with(partition, PARTITION_CUT_OFF, "after a reset: %s", err.text);
-		pthread_mutex_unlock(&partition->lock);
-	}
+	if (end == PARTITION_RUNS)
+		run_reset(partition);
 	pthread_mutex_lock(&partition->lock);
 	end = partition->end;
 	pthread_mutex_unlock(&partition->lock);
@@ -457,6 +512,40 @@ enum partition_end partition_run(struct partition *partition)
 }
 
 const char *partition_why(const struct partition *partition) { return partition->why; }
+
+// --- NICs --------------------------------------------------------------------------------------
+
+int partition_nic_add(struct partition *partition, const struct partition_nic_cfg *cfg,
+		      struct err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&partition->lock);
+	ret = partition_bus_add_nic(partition->bus, cfg, err);
+	pthread_mutex_unlock(&partition->lock);
+	return ret;
+}
+
+int partition_nic_remove(struct partition *partition, const char *name, struct err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&partition->lock);
+	ret = partition_bus_remove_nic(partition->bus, name, err);
+	pthread_mutex_unlock(&partition->lock);
+	return ret;
+}
+
+bool partition_nic_look(struct partition *partition, uint32_t i,
+			struct partition_nic_state *state)
+{
+	bool there;
+
+	pthread_mutex_lock(&partition->lock);
+	there = partition_bus_look(partition->bus, i, state);
+	pthread_mutex_unlock(&partition->lock);
+	return there;
+}
 
 uint32_t partition_type(struct partition *partition, const uint8_t *bytes, uint32_t n)
 {

@@ -6,7 +6,9 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 
+#include "partition/bells.h"
 #include "partition/boot.h"
+#include "partition/bus.h"
 #include "partition/cpuid.h"
 #include "partition/partition.h"
 #include "partition/platform.h"
@@ -41,12 +43,14 @@ struct partition {
 	struct partition_hv hv;
 	struct partition_serial serial;
 	struct partition_platform platform;
+	struct partition_bells bells;
+	struct partition_bus *bus;
 
 	struct partition_vcpu vcpus[PARTITION_MAX_VPS];
 	bool started;
 	uint32_t n_pauses;
 	bool leaving;            // processors leave their loops
-	bool reset_due;
+	enum { NO_RESET, RESET_DUE, RESETTING } reset; // guest asked; devices let go
 	bool has_crashed;
 	enum partition_end end;
 	char why[160];

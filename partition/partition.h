@@ -27,6 +27,21 @@ struct partition_ops {
 	void (*crashed)(void *owner, const struct partition_crash *crash);
 };
 
+// A NIC that the switch serves (docs/vmbus-user.md).
+struct partition_nic_cfg {
+	const char *name;     // as the switch knows it
+	const char *socket;   // path of the switch's socket
+	const uint8_t *token; // [32], or NULL
+};
+
+#define PARTITION_MAX_NICS 16
+
+struct partition_nic_state {
+	char name[65];
+	bool is_served;
+	char why[160]; // the switch is away or has refused it: a sentence
+};
+
 struct partition_cfg {
 	const char *name;         // for messages
 	uint32_t n_vps;           // 1 … PARTITION_MAX_VPS
@@ -37,6 +52,8 @@ struct partition_cfg {
 	// A file of partition_save to go on from: n_vps and memory_bytes are what it says. Without
 	// a kernel, a guest's reset ends the partition.
 	const char *checkpoint;
+	const struct partition_nic_cfg *nics; // [n_nics]
+	uint32_t n_nics;
 	const struct partition_ops *ops;
 	void *owner;
 };
@@ -61,6 +78,15 @@ struct partition_state {
 	bool has_crashed;
 	struct partition_crash crash;
 };
+
+// Adds a NIC; takes one away. Return 0, or -errno and a sentence.
+int partition_nic_add(struct partition *partition, const struct partition_nic_cfg *cfg,
+		      struct err *err);
+int partition_nic_remove(struct partition *partition, const char *name, struct err *err);
+
+// The i-th NIC. False: there are fewer.
+bool partition_nic_look(struct partition *partition, uint32_t i,
+			struct partition_nic_state *state);
 
 void partition_look(struct partition *partition, struct partition_state *state);
 

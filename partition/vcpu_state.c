@@ -76,10 +76,10 @@ static void image_msrs(struct partition_vcpu *vcpu, struct partition_image *imag
 
 	PARTITION_IMAGE(image, n);
 	image->failed |= n > MAX_MSRS;
-	if (image->failed)
+	if (partition_image_is_bad(image))
 		return;
 	partition_image_bytes(image, entries, n * sizeof(entries[0]));
-	for (uint32_t i = 0; image->is_loading && !image->failed && i < n; i++) {
+	for (uint32_t i = 0; image->is_loading && !image->reader.failed && i < n; i++) {
 		if (entries[i].index == MSR_TSC_DEADLINE)
 			*deadline = entries[i];
 		else if (is_settable(vcpu, entries[i].index) && !set_msr(vcpu, &entries[i]))
@@ -95,7 +95,7 @@ static void image_kvm(struct partition_image *image, int fd, const unsigned long
 	if (!image->is_loading && ioctl(fd, requests[0], state) < 0)
 		image->failed = true;
 	partition_image_bytes(image, state, bytes);
-	if (image->is_loading && !image->failed && ioctl(fd, requests[1], state) < 0) {
+	if (image->is_loading && !partition_image_is_bad(image) && ioctl(fd, requests[1], state) < 0) {
 		log_warning("KVM refuses state 0x%lx: %s", requests[1], strerror(errno));
 		image->failed = true;
 	}

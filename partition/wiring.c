@@ -46,7 +46,7 @@ static void reset(void *owner)
 				   p->has_crashed ? " after a crash" : "");
 		return;
 	}
-	p->reset_due = true;
+	p->reset = RESET_DUE;
 	p->leaving = true;
 	partition_wake(p);
 }
@@ -78,18 +78,39 @@ static void interrupt(void *owner, uint32_t vp, uint8_t vector)
 
 static int post(void *owner, uint32_t connection_id, const void *message, uint32_t bytes)
 {
-	return -ENOENT;
+	const struct partition *p = owner;
+
+	return partition_bus_post(p->bus, connection_id, message, bytes);
 }
 
-static int signal_event(void *owner, uint32_t connection_id, uint32_t flag) { return -ENOENT; }
-static void eom(void *owner, uint32_t vp) {}
-static void synic_changed(void *owner, uint32_t vp) {}
+static int signal_event(void *owner, uint32_t connection_id, uint32_t flag)
+{
+	const struct partition *p = owner;
+
+	return partition_bus_signal(p->bus, connection_id, flag);
+}
+
+static void eom(void *owner, uint32_t vp)
+{
+	const struct partition *p = owner;
+
+	partition_bus_flush(p->bus);
+}
+
+static void synic_changed(void *owner, uint32_t vp)
+{
+	const struct partition *p = owner;
+
+	partition_bus_retarget(p->bus, vp);
+}
+
 static void timers_changed(void *owner) { partition_arm_timer(owner); }
 
 static void guest_os(void *owner, uint64_t id)
 {
 	struct partition *p = owner;
 
+	partition_bus_set_guest_os(p->bus, id);
 	log_info("%s: the guest is %016llx", p->cfg.name, (unsigned long long)id);
 }
 
