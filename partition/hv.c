@@ -123,7 +123,8 @@ static void copy_message(struct partition_hv *hv, uint64_t gpa, uint64_t bytes)
 	char *to = hv->crash.message;
 	size_t n = sizeof(hv->crash.message) - 1;
 
-	// The end of it is what tells most.
+	// Guests give a page at most; the end of it is what tells most.
+	bytes = bytes < GUEST_PAGE_BYTES ? bytes : GUEST_PAGE_BYTES;
 	if (bytes > n) {
 		gpa += bytes - n;
 		bytes = n;
