@@ -139,10 +139,9 @@ void partition_bus_retarget(struct partition_bus *bus, uint32_t vp)
 	struct partition *p = bus->partition;
 	struct timespec until = deadline(RETARGET_NS);
 
-	for (struct partition_nic *nic = bus->nics; nic; nic = nic->next) {
-		bus->n_open[PARTITION_BUS_RETARGET]++;
-		vmbus_nic_retarget(nic->nic, vp, PARTITION_BUS_RETARGET);
-	}
+	for (struct partition_nic *nic = bus->nics; nic; nic = nic->next)
+		if (vmbus_nic_retarget(nic->nic, vp, PARTITION_BUS_RETARGET) > 0)
+			bus->n_open[PARTITION_BUS_RETARGET]++;
 	while (bus->n_open[PARTITION_BUS_RETARGET] > 0 && !p->leaving)
 		if (pthread_cond_timedwait(&p->changed, &p->lock, &until)) {
 			log_warning("%s: the switch does not say where its events go",
