@@ -167,7 +167,7 @@ static void ring(struct netvsp_channel *channel)
 	const struct vmbus_bell *bell = __atomic_load_n(&channel->bell, __ATOMIC_ACQUIRE);
 
 	counter_add(&channel->counters->bells, 1);
-	if (bell && vmbus_bell_ring(bell))
+	if (bell && vmbus_bell_ring(bell, rcu_get(&channel->guest->dirty)))
 		counter_add(&channel->counters->bell_calls, 1);
 }
 

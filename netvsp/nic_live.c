@@ -108,7 +108,7 @@ void nic_publish(struct netvsp_nic *nic)
 		// Its worker may sleep, and looks at rings anew before it does so again.
 		netvsp_nic_kick(&nic->queues[i]);
 		if (c->ring)
-			vmbus_bell_ring(c->bell);
+			vmbus_bell_ring(c->bell, nic->guest.dirty.rcu_ptr);
 		c->ring = false;
 	}
 }

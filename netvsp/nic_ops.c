@@ -217,8 +217,9 @@ static int on_open(void *arg, const struct vmbus_peer_open *open, struct err *er
 		return err_set(err, ENOMEM, "no memory for channel %u", open->channel);
 	}
 	*bell = open->bell;
-	*c = (struct nic_channel){ .open = true, .ring = true, .resume = open->resume,
-				   .opened = *open, .bell = bell };
+	*c = (struct nic_channel){
+		.open = true, .ring = true, .resume = open->resume, .opened = *open, .bell = bell
+	};
 	if (open->channel == 0 && !open->resume)
 		begin_control(nic);
 	ret = watch_guest(nic, open->channel);
@@ -284,7 +285,7 @@ static void target_changed(void *arg)
 	const struct nic_channel *c = &nic->channels[nic->call_channels];
 
 	if (!nic->leaving && c->bell)
-		vmbus_bell_ring(c->bell);
+		vmbus_bell_ring(c->bell, nic->guest.dirty.rcu_ptr);
 	call_finish(nic, 0);
 }
 

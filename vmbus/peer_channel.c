@@ -65,6 +65,7 @@ static int target_check(const struct vmbus_peer *peer, const struct vmbus_user_t
 		return err_set(err, EFAULT, "the flag area is in no region that may be written");
 	bell->word = (uint64_t *)area + flag / 64;
 	bell->flag = 1ull << (flag % 64);
+	bell->gpa = gpa + flag / 64 * sizeof(*bell->word);
 	return 0;
 }
 

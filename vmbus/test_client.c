@@ -37,8 +37,8 @@ static void the_state_memory_is_sealed(void **state)
 	switch_accept();
 	switch_serve_hello();
 	switch_expect(VMBUS_USER_TYPE_STATE);
-	assert_int_equal(load_u32(the_switch.got.message + 8), VMBUS_USER_NEW);
-	assert_int_equal(load_u32(the_switch.got.message + 16), TEST_STATE_BYTES);
+	assert_int_equal(switch_got(8), VMBUS_USER_NEW);
+	assert_int_equal(switch_got(16), TEST_STATE_BYTES);
 	assert_int_equal(the_switch.got.n_fds, 1);
 	assert_int_equal(fstat(the_switch.got.fds[0], &st), 0);
 	assert_int_equal(st.st_size, TEST_STATE_BYTES);
@@ -64,32 +64,32 @@ static void requests_have_their_fields(void **state)
 	assert_int_equal(vmbus_client_reset(the_client, 12), 0);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	assert_int_equal(the_switch.got.bytes, 48);
-	assert_int_equal(load_u32(the_switch.got.message + 12), 3); // FIRST | LAST
+	assert_int_equal(switch_got(12), 3); // FIRST | LAST
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
 	assert_int_equal(the_switch.got.bytes, 96);
 	assert_int_equal(the_switch.got.n_fds, 2);
-	assert_int_equal(load_u32(the_switch.got.message + 12), 1); // relid
-	assert_int_equal(load_u32(the_switch.got.message + 16), 10);
-	assert_int_equal(load_u32(the_switch.got.message + 52), 1); // flag
-	assert_int_equal(load_u32(the_switch.got.message + 56), 0x3ff200);
+	assert_int_equal(switch_got(12), 1); // relid
+	assert_int_equal(switch_got(16), 10);
+	assert_int_equal(switch_got(52), 1); // flag
+	assert_int_equal(switch_got(56), 0x3ff200);
 	switch_serve(VMBUS_USER_TYPE_TARGET, TEST_OK);
 	assert_int_equal(the_switch.got.n_fds, 0);
 	switch_serve(VMBUS_USER_TYPE_MONITOR, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 16), 0x5000);
-	assert_int_equal(load_u32(the_switch.got.message + 24), 0x6000);
+	assert_int_equal(switch_got(16), 0x5000);
+	assert_int_equal(switch_got(24), 0x6000);
 	switch_serve(VMBUS_USER_TYPE_DIRTY_LOG, TEST_OK);
 	assert_int_equal(the_switch.got.n_fds, 1);
 	switch_serve(VMBUS_USER_TYPE_DIRTY_LOG, TEST_OK);
 	assert_int_equal(the_switch.got.n_fds, 0);
 	switch_serve(VMBUS_USER_TYPE_CLOSE, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 8), 0);
+	assert_int_equal(switch_got(8), 0);
 	switch_serve(VMBUS_USER_TYPE_GPADL_TEARDOWN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 8), 10);
+	assert_int_equal(switch_got(8), 10);
 	switch_serve(VMBUS_USER_TYPE_REGION_DEL, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 8), 1);
+	assert_int_equal(switch_got(8), 1);
 	switch_serve(VMBUS_USER_TYPE_RESET, TEST_OK);
-	vmm_expect_events("done 3; done 4; done 5; done 6; done 7; done 8; done 9; done 10; done 11; "
-		      "done 12");
+	vmm_expect_events("done 3; done 4; done 5; done 6; done 7; done 8; done 9; done 10; "
+			  "done 11; done 12");
 }
 
 static void impossible_requests_are_refused(void **state)
@@ -97,7 +97,8 @@ static void impossible_requests_are_refused(void **state)
 	struct vmbus_client_region region = { .gpa = 1, .bytes = 4096, .fd = vmm_bell };
 	struct vmbus_client_open open = vmm_opening(64);
 	struct vmbus_runs none = {};
-	struct vmbus_client_cfg cfg = { .path = the_switch.path, .name = "", .ops = &vmm_client_ops };
+	struct vmbus_client_cfg cfg = { .path = the_switch.path, .name = "",
+					.ops = &vmm_client_ops };
 	struct vmbus_client *other;
 
 	assert_int_equal(vmbus_client_create(&cfg, &other), -EINVAL);
@@ -124,11 +125,11 @@ static void a_long_gpadl_goes_in_parts(void **state)
 	for (uint32_t part = 0; part < 3; part++) {
 		vmm_expect_events("");
 		switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
-		assert_int_equal(load_u32(the_switch.got.message + 12),
+		assert_int_equal(switch_got(12),
 				 (part == 0 ? 1u : 0) | (part == 2 ? 2u : 0));
-		assert_int_equal(load_u32(the_switch.got.message + 24), part == 2 ? 600 - 2 * 254 : 254);
-		assert_int_equal(load_u32(the_switch.got.message + 28), 3);
-		assert_int_equal(load_u32(the_switch.got.message + 32), 8192 * 254 * part);
+		assert_int_equal(switch_got(24), part == 2 ? 600 - 2 * 254 : 254);
+		assert_int_equal(switch_got(28), 3);
+		assert_int_equal(switch_got(32), 8192 * 254 * part);
 	}
 	vmm_expect_events("done 5");
 	vmm_want_gpadl(3, 11, 600, 6);
@@ -184,9 +185,9 @@ static void a_new_switch_is_loaded(void **state)
 	switch_serve(VMBUS_USER_TYPE_MONITOR, TEST_OK);
 	for (uint32_t i = 0; i < 2; i++) {
 		switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-		assert_int_equal(load_u32(the_switch.got.message + 8), i);
-		assert_int_equal(load_u32(the_switch.got.message + 24), 1);
-		assert_int_equal(load_u32(the_switch.got.message + 28), VMBUS_USER_OPEN_RESUME);
+		assert_int_equal(switch_got(8), i);
+		assert_int_equal(switch_got(24), 1);
+		assert_int_equal(switch_got(28), VMBUS_USER_OPEN_RESUME);
 		assert_int_equal(the_switch.got.n_fds, 2);
 	}
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
@@ -233,13 +234,13 @@ static void the_unanswered_end_or_wait(void **state)
 	vmm_expect_events("attached again");
 	switch_serve(VMBUS_USER_TYPE_REGION_ADD, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 8), 21);
+	assert_int_equal(switch_got(8), 21);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 8), 1);
+	assert_int_equal(switch_got(8), 1);
 	// a new serial: it was sent once before
-	assert_int_equal(load_u32(the_switch.got.message + 24), 2);
-	assert_int_equal(load_u32(the_switch.got.message + 28), 0);
+	assert_int_equal(switch_got(24), 2);
+	assert_int_equal(switch_got(28), 0);
 	vmm_expect_events("done 6; done 7; done 10; done 11");
 }
 
@@ -339,7 +340,8 @@ static void loading_begins_again(void **state)
 	switch_serve_state(VMBUS_USER_NEW);
 	switch_serve(VMBUS_USER_TYPE_REGION_ADD, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
-	vmm_expect_events("detached; found; detached; detached; done 1; detached; attached; done 2");
+	vmm_expect_events("detached; found; detached; detached; done 1; detached; attached; "
+			  "done 2");
 }
 
 static void leaving_is_believed(void **state)

@@ -67,8 +67,8 @@ static void a_saved_nic_is_restored(void **state)
 	switch_serve(VMBUS_USER_TYPE_REGION_ADD, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 24), 1); // its serial, from the image
-	assert_int_equal(load_u32(the_switch.got.message + 28), VMBUS_USER_OPEN_RESUME);
+	assert_int_equal(switch_got(24), 1); // its serial, from the image
+	assert_int_equal(switch_got(28), VMBUS_USER_OPEN_RESUME);
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
 	vmm_expect_events("found; done 1; done 2; done 3; attached; done 4");
 	switch_hang_up();
@@ -126,25 +126,25 @@ static void subchannels_are_granted_once(void **state)
 	switch_sends(&m, sizeof(m)); // one at a time
 	switch_run_other();
 	assert_int_equal(vmbus_user_receive(the_switch.peer, &the_switch.got), 16);
-	assert_int_equal(load_u32(the_switch.got.message + 8), EBUSY);
+	assert_int_equal(switch_got(8), EBUSY);
 	vmbus_client_grant(the_client, 7);
 	assert_int_equal(vmbus_user_receive(the_switch.peer, &the_switch.got), 24);
 	assert_int_equal(load_u16(the_switch.got.message), VMBUS_USER_TYPE_SUBCHANNELS);
 	assert_int_equal(load_u16(the_switch.got.message + 2), VMBUS_USER_REPLY);
-	assert_int_equal(load_u32(the_switch.got.message + 4), 9);
-	assert_int_equal(load_u32(the_switch.got.message + 16), 4); // no more than wanted
+	assert_int_equal(switch_got(4), 9);
+	assert_int_equal(switch_got(16), 4); // no more than wanted
 	vmbus_client_grant(the_client, 7);                   // for nobody
 	switch_expect_nothing();
 	m.n_wanted = cpu_to_le32(64);
 	switch_sends(&m, sizeof(m));
 	switch_run_other();
 	assert_int_equal(vmbus_user_receive(the_switch.peer, &the_switch.got), 16);
-	assert_int_equal(load_u32(the_switch.got.message + 8), EINVAL);
+	assert_int_equal(switch_got(8), EINVAL);
 	m.header.type = cpu_to_le16(200);
 	switch_sends(&m, sizeof(m));
 	switch_run_other();
 	assert_int_equal(vmbus_user_receive(the_switch.peer, &the_switch.got), 16);
-	assert_int_equal(load_u32(the_switch.got.message + 8), EOPNOTSUPP);
+	assert_int_equal(switch_got(8), EOPNOTSUPP);
 }
 
 static void failed_channels_are_told(void **state)
@@ -198,7 +198,7 @@ static void lies_end_the_connection(void **state)
 		memset(m, 0, sizeof(m));
 		store_u16(m, lies[i].type);
 		store_u16(m + 2, lies[i].flags);
-		store_u32(m + 4, load_u32(the_switch.got.message + 4) + (uint32_t)lies[i].serial);
+		store_u32(m + 4, switch_got(4) + (uint32_t)lies[i].serial);
 		store_u32(m + 8, lies[i].status);
 		store_u32(m + 12, lies[i].reserved);
 		vmm_events[0] = 0;

@@ -194,11 +194,11 @@ static void the_switch_is_told_how(void **state)
 	begin(VMBUS_VERSION_RS5);
 	guest_gpadl(&vm, 2, RING, 10);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 16), 10 * 4096);
+	assert_int_equal(switch_got(16), 10 * 4096);
 	guest_open(&vm, 2, RING, 4);
 	switch_serve(VMBUS_USER_TYPE_MONITOR, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 16), 0x11000); // guest to host
-	assert_int_equal(load_u32(the_switch.got.message + 24), 0x10000);
+	assert_int_equal(switch_got(16), 0x11000); // guest to host
+	assert_int_equal(switch_got(24), 0x10000);
 	switch_expect(VMBUS_USER_TYPE_OPEN);
 	assert_int_equal(le32_to_cpu(m->channel), 0);
 	assert_int_equal(le32_to_cpu(m->relid), 2);
@@ -263,7 +263,7 @@ static void what_needs_no_switch_goes_on(void **state)
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_MONITOR, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 64), 3); // where events go by now
+	assert_int_equal(switch_got(64), 3); // where events go by now
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
 	test_vm_expect(&vm, "");
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
@@ -326,13 +326,13 @@ static void subchannels_are_offered_before_the_answer(void **state)
 	switch_run_other();
 	test_vm_expect(&vm, "offer 3.1; offer 4.2");
 	assert_int_equal(vmbus_user_receive(the_switch.peer, &the_switch.got), 24);
-	assert_int_equal(load_u32(the_switch.got.message + 16), 2);
+	assert_int_equal(switch_got(16), 2);
 	guest_gpadl(&vm, 4, 6, 10);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 28), 2);
+	assert_int_equal(switch_got(28), 2);
 	guest_open(&vm, 4, 6, 5);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK); // MONITOR was told
-	assert_int_equal(load_u32(the_switch.got.message + 8), 2);
+	assert_int_equal(switch_got(8), 2);
 	test_vm_expect(&vm, "created 4 6 ok; opened 4 104 ok");
 }
 
@@ -403,7 +403,7 @@ static void targets_follow_their_vp(void **state)
 	lower_to = VMBUS_USER_MODE_NONE;
 	assert_int_equal(vmbus_nic_retarget(nic, 2, 8), 1);
 	switch_expect(VMBUS_USER_TYPE_TARGET);
-	assert_int_equal(load_u32(the_switch.got.message + 16), VMBUS_USER_MODE_NONE);
+	assert_int_equal(switch_got(16), VMBUS_USER_MODE_NONE);
 	assert_int_equal(the_switch.got.n_fds, 0);
 	expect_told("");
 	switch_answer(0, 16);
@@ -411,7 +411,7 @@ static void targets_follow_their_vp(void **state)
 	lower_to = VMBUS_USER_MODE_CALL;
 	assert_int_equal(vmbus_nic_retarget(nic, 2, 9), 1);
 	switch_expect(VMBUS_USER_TYPE_TARGET);
-	assert_int_equal(load_u32(the_switch.got.message + 16), VMBUS_USER_MODE_CALL);
+	assert_int_equal(switch_got(16), VMBUS_USER_MODE_CALL);
 	switch_hang_up();
 	expect_told("done 9 0; ");
 	assert_int_equal(vmbus_nic_retarget(nic, 2, 10), 1);
@@ -465,8 +465,8 @@ static void nic_and_server_move_together(void **state)
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_MONITOR, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 24), 1);
-	assert_int_equal(load_u32(the_switch.got.message + 28), VMBUS_USER_OPEN_RESUME);
+	assert_int_equal(switch_got(24), 1);
+	assert_int_equal(switch_got(28), VMBUS_USER_OPEN_RESUME);
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
 	test_vm_expect(&vm, "");
 	assert_int_equal(n_doorbells, 1);

@@ -46,6 +46,12 @@ void switch_hang_up(void);
 void switch_expect(uint16_t type);
 void switch_expect_nothing(void);
 
+// The number at that offset of the message received last.
+static inline uint32_t switch_got(uint32_t offset)
+{
+	return load_u32(the_switch.got.message + offset);
+}
+
 void switch_sends(const void *message, uint32_t bytes);
 
 // Answers the message received last, in `bytes` bytes; a failure says "no".

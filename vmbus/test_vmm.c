@@ -181,8 +181,8 @@ void vmm_attach_open(void)
 	vmm_want_open(0, 4);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 24), 1);
-	assert_int_equal(load_u32(the_switch.got.message + 28), 0);
+	assert_int_equal(switch_got(24), 1);
+	assert_int_equal(switch_got(28), 0);
 	vmm_expect_events("done 3; done 4");
 }
 
@@ -195,7 +195,7 @@ void vmm_reattach_open(void)
 	switch_serve(VMBUS_USER_TYPE_REGION_ADD, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_GPADL, TEST_OK);
 	switch_serve(VMBUS_USER_TYPE_OPEN, TEST_OK);
-	assert_int_equal(load_u32(the_switch.got.message + 24), 1);
-	assert_int_equal(load_u32(the_switch.got.message + 28), VMBUS_USER_OPEN_RESUME);
+	assert_int_equal(switch_got(24), 1);
+	assert_int_equal(switch_got(28), VMBUS_USER_OPEN_RESUME);
 	switch_serve(VMBUS_USER_TYPE_START, TEST_OK);
 }

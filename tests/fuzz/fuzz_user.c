@@ -78,7 +78,7 @@ static int on_open(void *arg, const struct vmbus_peer_open *open, struct err *er
 	vmbus_ring_load(&in, in.size - 1, &byte, 1);
 	vmbus_ring_store(&out, out.size - 1, &byte, 1);
 	if (open->bell.fd >= 0)
-		vmbus_bell_ring(&open->bell);
+		vmbus_bell_ring(&open->bell, NULL);
 	take_fd(&rig.guest_fd, open->guest_fd, ret);
 	return take_fd(&rig.bell_fd, open->bell.fd, ret);
 }
@@ -87,7 +87,7 @@ static int on_close(void *arg, uint32_t channel) { return rig.later ? VMBUS_PEER
 
 static int on_target(void *arg, uint32_t channel, const struct vmbus_bell *bell, struct err *err)
 {
-	vmbus_bell_ring(bell);
+	vmbus_bell_ring(bell, NULL);
 	return take_fd(&rig.bell_fd, bell->fd, outcome(err));
 }
 
@@ -127,8 +127,9 @@ static const struct vmbus_peer_ops ops = {
 static int on_hello(void *arg, const struct vmbus_peer_hello *hello,
 		    struct vmbus_peer_welcome *welcome, struct err *err)
 {
-	*welcome = (struct vmbus_peer_welcome){ .ops = &ops, .dead = &rig.dead, .instance = 1,
-						.max_channels = 8 };
+	*welcome = (struct vmbus_peer_welcome){
+		.ops = &ops, .dead = &rig.dead, .instance = 1, .max_channels = 8
+	};
 	return rig.fails ? err_set(err, EACCES, "no") : 0;
 }
 
