@@ -26,6 +26,8 @@ static int method_show(void *ctx, struct request *, const json_t *params, json_t
 			    (json_int_t)state.memory_bytes, "paused", vm->is_paused, "exits",
 			    (json_int_t)state.n_exits, "console",
 			    console ? json_string(console) : json_null(), "nics", nics);
+	if (*result && state.silence != UINT32_MAX)
+		json_object_set_new(*result, "silent_seconds", json_integer(state.silence));
 	if (*result && state.has_crashed)
 		json_object_set_new(*result, "crash", json_string(state.crash.message));
 	return *result ? 0 : refuse(r, ENOMEM, NULL, "no memory for the answer");
@@ -76,6 +78,15 @@ static int method_save(void *ctx, struct request *, const json_t *params, json_t
 	ret = partition_save(vm->partition, path, &r->err);
 	partition_resume(vm->partition);
 	return ret;
+}
+
+static int method_shutdown(void *ctx, struct request *, const json_t *params, json_t **result,
+			   struct refusal *r)
+{
+	struct vm *vm = ctx;
+	bool reboot = json_is_true(json_object_get(params, "reboot"));
+
+	return partition_shutdown(vm->partition, reboot, &r->err);
 }
 
 static int method_stop(void *ctx, struct request *, const json_t *params, json_t **result,
@@ -140,6 +151,8 @@ int vm_control_create(struct vm *vm, const char *path, struct server **out, stru
 		{ "resume", "lets the processors go on", method_resume },
 		{ "save", "writes a checkpoint to path", method_save },
 		{ "show", "what the partition is and does", method_show },
+		{ "shutdown", "asks the guest to turn itself off, or with reboot to begin anew",
+		  method_shutdown },
 		{ "stop", "ends the partition at once", method_stop },
 		{ "type", "types text on the console", method_type },
 	};

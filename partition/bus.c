@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "partition/bus_impl.h"
@@ -63,16 +65,30 @@ int partition_bus_create(struct partition *partition, int epoll_fd, uint32_t tag
 					      .n_vps = partition->cfg.n_vps,
 					      .ops = &host_ops,
 					      .vmm = bus };
-	int ret = bus ? vmbus_server_create(&cfg, &bus->server) : -ENOMEM;
+	const struct itimerspec second = { { 1, 0 }, { 1, 0 } };
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = tag };
+	struct partition_services_cfg services = { .hv = &partition->hv };
+	int ret;
 
-	if (ret) {
-		free(bus);
-		return ret;
-	}
+	if (!bus)
+		return -ENOMEM;
 	bus->partition = partition;
 	bus->epoll_fd = epoll_fd;
 	bus->tag = tag;
 	bus->is_reset = true;
+	bus->second_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (bus->second_fd < 0 || timerfd_settime(bus->second_fd, 0, &second, NULL) ||
+	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, bus->second_fd, &event))
+		ret = -errno;
+	else
+		ret = vmbus_server_create(&cfg, &bus->server);
+	services.server = bus->server;
+	if (!ret)
+		ret = partition_services_create(&services, &bus->services);
+	if (ret) {
+		partition_bus_destroy(bus);
+		return ret;
+	}
 	*out = bus;
 	return 0;
 }
@@ -88,6 +104,9 @@ void partition_bus_destroy(struct partition_bus *bus)
 		bus->nics = nic->next;
 		partition_nic_destroy(nic);
 	}
+	partition_services_destroy(bus->services);
+	if (bus->second_fd >= 0)
+		close(bus->second_fd);
 	free(bus);
 }
 
@@ -105,7 +124,17 @@ int partition_bus_signal(struct partition_bus *bus, uint32_t connection_id, uint
 	for (const struct partition_nic *nic = bus->nics; nic; nic = nic->next)
 		if (partition_nic_signal(nic, connection_id))
 			return 0;
-	return -ENOENT;
+	return partition_services_signal(bus->services, connection_id) ? 0 : -ENOENT;
+}
+
+int partition_bus_shutdown(struct partition_bus *bus, bool reboot)
+{
+	return partition_services_shutdown(bus->services, reboot);
+}
+
+uint32_t partition_bus_silence(const struct partition_bus *bus)
+{
+	return partition_services_silence(bus->services);
 }
 
 void partition_bus_flush(struct partition_bus *bus) { vmbus_server_flush(bus->server); }
@@ -211,7 +240,10 @@ void partition_bus_go_on(struct partition_bus *bus)
 void partition_bus_run(struct partition_bus *bus)
 {
 	struct partition_nic *nic = bus->nics, *next;
+	uint64_t n;
 
+	if (read(bus->second_fd, &n, sizeof(n)) == sizeof(n))
+		partition_services_tick(bus->services);
 	// One that is run may go, none else.
 	for (; nic; nic = next) {
 		next = nic->next;

@@ -39,6 +39,10 @@ void partition_bus_run(struct partition_bus *bus);
 void partition_bus_reset(struct partition_bus *bus);
 bool partition_bus_is_reset(const struct partition_bus *bus);
 
+// Integration services (services.h).
+int partition_bus_shutdown(struct partition_bus *bus, bool reboot);
+uint32_t partition_bus_silence(const struct partition_bus *bus);
+
 // Adds a NIC of the switch's; it attaches at once, or with partition_bus_start. Returns 0, or
 // -errno and a sentence.
 int partition_bus_add_nic(struct partition_bus *bus, const struct partition_nic_cfg *cfg,

@@ -4,6 +4,7 @@
 
 #include "partition/bus.h"
 #include "partition/machine.h"
+#include "partition/services.h"
 #include "vmbus/nic.h"
 
 // What was asked of NICs, as a cookie.
@@ -32,6 +33,8 @@ struct partition_bus {
 	int epoll_fd;
 	uint32_t tag;
 	struct vmbus_server *server;
+	struct partition_services *services;
+	int second_fd; // timerfd
 	struct partition_nic *nics;
 	uint32_t n_nics;
 	bool is_started;

@@ -386,6 +386,7 @@ void partition_look(struct partition *partition, struct partition_state *state)
 	pthread_mutex_lock(&partition->lock);
 	*state = (struct partition_state){ .n_vps = partition->cfg.n_vps,
 					   .memory_bytes = partition->ram.bytes,
+					   .silence = partition_bus_silence(partition->bus),
 					   .has_crashed = partition->has_crashed,
 					   .crash = partition->hv.crash };
 	for (uint32_t i = 0; i < partition->cfg.n_vps; i++) {
@@ -408,6 +409,16 @@ int partition_save(struct partition *partition, const char *path, struct err *er
 	}
 	pthread_mutex_unlock(&partition->lock);
 	return ret;
+}
+
+int partition_shutdown(struct partition *partition, bool reboot, struct err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&partition->lock);
+	ret = partition_bus_shutdown(partition->bus, reboot);
+	pthread_mutex_unlock(&partition->lock);
+	return ret ? err_set(err, -ret, "the guest has no driver for shutdown (hv_utils)") : 0;
 }
 
 void partition_stop(struct partition *partition)

@@ -75,6 +75,7 @@ struct partition_state {
 	uint32_t n_vps;
 	uint64_t memory_bytes;
 	uint64_t n_exits, n_assists; // of all processors
+	uint32_t silence; // seconds since the guest answered a heartbeat; UINT32_MAX: never
 	bool has_crashed;
 	struct partition_crash crash;
 };
@@ -92,6 +93,9 @@ void partition_look(struct partition *partition, struct partition_state *state);
 
 // Writes a paused partition into a file. Returns 0, or -errno and a sentence.
 int partition_save(struct partition *partition, const char *path, struct err *err);
+
+// Asks the guest to turn itself off, or to begin anew. Returns 0, or -ENOTCONN and a sentence.
+int partition_shutdown(struct partition *partition, bool reboot, struct err *err);
 
 // Ends it, whatever the guest does. partition_run says so.
 void partition_stop(struct partition *partition);

@@ -19,7 +19,7 @@
 [ -w /dev/kvm ] || skip "no /dev/kvm here"
 
 parts=$top/build/guest # what fetch-kernel.sh and prepare.sh have made
-declare -A guest_pid=() guest_lines=() guest_seen=()
+declare -A guest_pid=()
 
 # Does KVM have no VT-x or SVM to run guests on?
 is_emulated()
@@ -27,21 +27,19 @@ is_emulated()
 	! grep -qwE 'vmx|svm' /proc/cpuinfo
 }
 
-guests_kill()
+# Guests go before their switch. After a failure: what they have said last.
+guests_clean_up()
 {
-	local name
+	local status=$? name
+	set +e
 	for name in "${!guest_pid[@]}"; do
+		[ "$status" -eq 0 ] || tail -n 20 "$dir/$name.console" "$dir/$name.log" >&2
 		guest_kill "$name"
 	done
+	(exit "$status")
+	clean_up
 }
-on_exit+=(guests_show)
-trap 'status=$?; set +e; guests_kill; (exit $status); clean_up' EXIT
-
-# After a failure: what the guests have said last.
-guests_show()
-{
-	:
-}
+trap guests_clean_up EXIT
 
 # guest_run NAME OPTION...
 guest_run()
@@ -52,8 +50,7 @@ guest_run()
 	"$build/weft-vm" --name "$name" --console "file:$dir/$name.console" \
 		--control "$dir/$name.sock" "$@" </dev/null >>"$dir/$name.log" 2>&1 &
 	guest_pid[$name]=$!
-	guest_lines[$name]=0
-	guest_seen[$name]=0
+	echo 0 0 >"$dir/$name.said"
 	wait_for 20 [ -S "$dir/$name.sock" ] || fail "$name: $(tail -n 1 "$dir/$name.log")"
 }
 
@@ -97,10 +94,13 @@ guest_call()
 	"$build/weft" --socket "$dir/$name.sock" call "$@"
 }
 
+# In a file, since guest is often called in $( ): how many lines were typed, and how much the
+# console had said before the last one.
 guest_say()
 {
-	guest_seen[$1]=$(stat -c %s "$dir/$1.console")
-	guest_lines[$1]=$((guest_lines[$1] + 1))
+	local lines _
+	read -r lines _ <"$dir/$1.said"
+	echo "$((lines + 1)) $(stat -c %s "$dir/$1.console")" >"$dir/$1.said"
 	guest_call "$1" type text="$2
 " >/dev/null
 }
@@ -108,11 +108,13 @@ guest_say()
 # Prints what was said since the command; its status.
 guest_hear()
 {
-	local said status
-	guest_expect "$1" "${GUEST_SECONDS:-150}" "^\\[[0-9]+\\] ${guest_lines[$1]}\$"
-	said=$(tail -c "+$((guest_seen[$1] + 1))" "$dir/$1.console" | tr -d '\r')
-	status=$(sed -nE "s/^\\[([0-9]+)\\] ${guest_lines[$1]}\$/\\1/p" <<<"$said")
-	sed -E "/^\\[[0-9]+\\] ${guest_lines[$1]}\$/,\$d" <<<"$said"
+	local said status line seen end
+	read -r line seen <"$dir/$1.said"
+	end="\\[([0-9]+)\\] $line"
+	guest_expect "$1" "${GUEST_SECONDS:-150}" "^$end\$"
+	said=$(tail -c "+$((seen + 1))" "$dir/$1.console" | tr -d '\r')
+	status=$(sed -nE "s/^$end\$/\\1/p" <<<"$said")
+	sed -E "/^$end\$/,\$d" <<<"$said"
 	return "$status"
 }
 
