@@ -150,3 +150,17 @@ nic()
 {
 	echo "--nic=$1,socket=$dir/vmbus.sock"
 }
+
+# guest_until NAME SECONDS COMMAND: the guest's command succeeds in time.
+guest_until()
+{
+	local end=$((SECONDS + $2))
+	until guest "$1" "$3" >/dev/null; do
+		[ "$SECONDS" -lt "$end" ] || fail "$1: not within $2 s: $3"
+	done
+}
+
+guest_has_eth0()
+{
+	guest_until "$1" 60 '[ -e /sys/class/net/eth0 ]'
+}
