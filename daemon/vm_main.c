@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "daemon/vm_control.h"
+#include "partition/sandbox.h"
 
 static void on_console(void *owner, const uint8_t *bytes, uint32_t n)
 {
@@ -104,7 +105,10 @@ static int start(struct vm *vm, struct err *err)
 		if (ret)
 			return ret;
 	}
-	return partition_start(vm->partition, err);
+	ret = partition_start(vm->partition, err);
+	if (!ret && !vm->options.no_sandbox)
+		ret = partition_sandbox_enter(err);
+	return ret;
 }
 
 int main(int argc, char **argv)

@@ -25,6 +25,7 @@ static const char usage[] =
 	"  --load FILE          go on from a checkpoint; processors and memory are as in it\n"
 	"  --control PATH       serve a control socket there\n"
 	"  --no-reboot          end when the guest resets itself\n"
+	"  --no-sandbox         without a filter on system calls\n"
 	"  --debug              say more\n"
 	"  --version, --help\n"
 	"\n"
@@ -34,7 +35,8 @@ static const char usage[] =
 
 enum opt {
 	OPT_NAME, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_CPUS, OPT_MEMORY, OPT_HUGE_PAGES,
-	OPT_CONSOLE, OPT_NO_REBOOT, OPT_LOAD, OPT_NIC, OPT_CONTROL, OPT_DEBUG, OPT_VERSION, OPT_HELP,
+	OPT_CONSOLE, OPT_NO_REBOOT, OPT_LOAD, OPT_NIC, OPT_CONTROL,
+	OPT_NO_SANDBOX, OPT_DEBUG, OPT_VERSION, OPT_HELP,
 };
 
 static const struct option table[] = {
@@ -50,6 +52,7 @@ static const struct option table[] = {
 	{ "load", required_argument, NULL, OPT_LOAD },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "debug", no_argument, NULL, OPT_DEBUG },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -161,6 +164,7 @@ static int set(struct vm_options *o, int which, char *text, struct err *err)
 	case OPT_NIC: return add_nic(o, text, err);
 	case OPT_LOAD: o->partition.checkpoint = text; return 0;
 	case OPT_CONTROL: o->control = text; return 0;
+	case OPT_NO_SANDBOX: o->no_sandbox = true; return 0;
 	case OPT_DEBUG: o->debug = true; return 0;
 	default: return set_number(o, which, text, err);
 	}

@@ -16,6 +16,7 @@ struct vm_options {
 	struct partition_nic_cfg nics[PARTITION_MAX_NICS];
 	uint8_t tokens[PARTITION_MAX_NICS][32];
 	const char *control; // path of its control socket, or NULL
+	bool no_sandbox;
 	bool debug;
 };
 

@@ -46,8 +46,9 @@ static int tear_down(void **state)
 static int load(size_t bytes, const char *initrd, const char *command_line,
 		struct partition_entry *entry)
 {
-	const struct partition_boot boot = { .kernel = path, .initrd = initrd,
-					     .command_line = command_line, .rsdp = 0xe0000 };
+	const struct partition_boot boot = {
+		.kernel = path, .initrd = initrd, .command_line = command_line, .rsdp = 0xe0000
+	};
 	struct err err = {};
 	FILE *f = fopen(path, "w");
 	int ret;

@@ -44,8 +44,9 @@ static int set_up(void **state)
 
 static int access_port(uint16_t port, bool is_write, uint64_t *value)
 {
-	struct partition_access access = { .address = port, .bytes = 1, .is_write = is_write,
-					   .value = *value };
+	struct partition_access access = {
+		.address = port, .bytes = 1, .is_write = is_write, .value = *value
+	};
 	int ret = partition_traps_handle(&traps, PARTITION_IO, &access);
 
 	*value = access.value;

@@ -68,6 +68,10 @@ guest_restore()
 	local name=$1 file=$2
 	shift 2
 	guest_run "$name" --load "$file" "$@"
+	# The agent counts on from where it was saved.
+	guest_call "$name" type text="n=0
+" >/dev/null
+	guest_expect "$name" "${GUEST_SECONDS:-150}" '^\[0\] 0'
 }
 
 guest_alive()
