@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A partition's control socket: JSON-RPC 2.0, a line each, as weftd's. Methods: show, pause, resume,
-// save {"path": …}, stop, type {"text": …}. Control.
+// A partition's control socket: JSON-RPC 2.0, a line each, as weftd's. Its methods stand in the
+// table at the end of vm_control.c. Control.
 #pragma once
 
 #include "control/server.h"

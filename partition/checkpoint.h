@@ -2,8 +2,8 @@
 // Checkpoints: a paused partition as a file, from which it can go on. Control, no processor runs.
 //
 // File: struct partition_checkpoint, the state (image.h), then memory that is not zero: pieces of
-// struct partition_checkpoint_piece and bytes, up to the end. A file is for the host that made it, or
-// one like it; values in it are checked as far as we use them, KVM checks the rest.
+// struct partition_checkpoint_piece and bytes, up to the end. A file is for the host that made it,
+// or one like it; values in it are checked as far as we use them, KVM checks the rest.
 #pragma once
 
 #include "base/err.h"

@@ -50,8 +50,9 @@ int partition_sandbox_enter(struct err *err)
 
 	static_assert(N < 256); // how far a jump reaches
 	for (unsigned int i = 0; i < N; i++)
-		code[HEAD + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)allowed[i],
-							      (uint8_t)(N - i), 0);
+		code[HEAD + i] = (struct sock_filter){ .code = BPF_JMP | BPF_JEQ | BPF_K,
+						       .jt = (uint8_t)(N - i),
+						       .k = (uint32_t)allowed[i] };
 	code[HEAD + N] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
 	code[HEAD + N + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||

@@ -224,7 +224,7 @@ bool partition_services_signal(struct partition_services *services, uint32_t con
 
 		if (!s->is_open || s->connection_id != connection_id)
 			continue;
-		// A guest that writes faster than we read, or whose ring is corrupt, ends this, too.
+		// Bounded: it may write faster than we read, or the ring is corrupt.
 		for (int n = 0; n < 16; n++) {
 			read_ring(s);
 			if (vmbus_reader_arm(&s->reader))

@@ -17,8 +17,9 @@
 static void work(void)
 {
 	void *memory = malloc(1 << 20);
+	void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!memory || mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+	if (!memory || page == MAP_FAILED)
 		_exit(2);
 	free(memory);
 }

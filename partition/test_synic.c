@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A processor's SynIC and timers, driven by a guest that is honest, slow or hostile. Guest memory is
-// 16 pages from address 0.
+// A processor's SynIC and timers, driven by a guest that is honest, slow or hostile. Guest memory
+// is 16 pages from address 0.
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -95,7 +95,9 @@ static void image_kvm(struct partition_image *image, int fd, const unsigned long
 	if (!image->is_loading && ioctl(fd, requests[0], state) < 0)
 		image->failed = true;
 	partition_image_bytes(image, state, bytes);
-	if (image->is_loading && !partition_image_is_bad(image) && ioctl(fd, requests[1], state) < 0) {
+	if (!image->is_loading || partition_image_is_bad(image))
+		return;
+	if (ioctl(fd, requests[1], state) < 0) {
 		log_warning("KVM refuses state 0x%lx: %s", requests[1], strerror(errno));
 		image->failed = true;
 	}

@@ -11,8 +11,9 @@
 #include "partition/hv.h"
 #include "vmbus/server.h"
 
-#define PAGES 16
+#define PAGES 8
 #define STEP 14
+#define UNTOUCHED 0xeeeeeeeeeeeeeeeeull
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -87,8 +88,11 @@ static void begin(const uint8_t *data, size_t size)
 
 	// The pages before and after must stay as they are.
 	memset(ram, 0xee, sizeof(ram));
-	for (size_t i = 0; i < PAGES * GUEST_PAGE_BYTES; i++)
-		ram[GUEST_PAGE_BYTES + i] = data[i % size];
+	for (size_t i = 0; i < PAGES * GUEST_PAGE_BYTES; i += size) {
+		size_t left = PAGES * GUEST_PAGE_BYTES - i;
+
+		memcpy(ram + GUEST_PAGE_BYTES + i, data, size < left ? size : left);
+	}
 	memory.n_regions = 0;
 	guest_memory_add(&memory, &(struct guest_region){ 0, PAGES * GUEST_PAGE_BYTES,
 							  ram + GUEST_PAGE_BYTES, false });
@@ -113,7 +117,7 @@ static void step(const uint8_t *s)
 	case 1: partition_hv_read_msr(&hv, vp, msr, &value); break;
 	case 2:
 		if (s[0] & 8)
-			partition_hv_hypercall(&hv, 0x5c | (b & 1 ? a : 0), b % (17 * 4096), a);
+			partition_hv_hypercall(&hv, 0x5c | (b & 1 ? a : 0), b % ((PAGES + 1) * 4096), a);
 		else
 			partition_hv_hypercall(&hv, a, b, a);
 		break;
@@ -132,8 +136,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (const uint8_t *s = data; s + STEP <= data + size; s += STEP)
 		step(s);
 	partition_hv_due(&hv);
-	for (size_t i = 0; i < GUEST_PAGE_BYTES; i++)
-		assert(ram[i] == 0xee && ram[sizeof(ram) - 1 - i] == 0xee);
+	for (size_t i = 0; i < GUEST_PAGE_BYTES; i += 8)
+		assert(load_u64(ram + i) == UNTOUCHED &&
+		       load_u64(ram + sizeof(ram) - 8 - i) == UNTOUCHED);
 	vmbus_server_destroy(server);
 	return 0;
 }

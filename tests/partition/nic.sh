@@ -36,7 +36,8 @@ guest g0 "sleep 1; dd if=/dev/zero bs=1000 count=100 2>/dev/null | nc 10.0.0.11 
 expect_eq "bytes from guest to guest" "$(guest_hear g1)" 100000
 guest_say g0 "nc -l -p 5002 </dev/null | wc -c"
 sleep 1
-head -c 300000 /dev/zero | in_ns b timeout 60 nc -q 1 10.0.0.10 5002 || fail "TCP from the namespace"
+head -c 300000 /dev/zero | in_ns b timeout 60 "$parts/busybox" nc 10.0.0.10 5002 ||
+	fail "TCP from the namespace"
 expect_eq "bytes from the namespace" "$(guest_hear g0)" 300000
 
 # Link.
