@@ -34,7 +34,7 @@ class Case:
         """The traffic in weft-pmd's words."""
         flows = re.search(r"flows=(\d+)", self.words).group(1)
         options = ["--size", str(max(self.size, 60)), "--flows", flows, "--no-fill"]
-        return options + (["--mtu", "9000"] if self.size > 1514 else [])
+        return options + (["--mtu", "9000", "--staged", "4096"] if self.size > 1514 else [])
 
 
 PAIRS = "macs=1000,order=rand"

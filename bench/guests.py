@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests on both sides of a switch: netvsc drivers at Weft, virtio drivers at the others.
 
-Both kinds are played by weft-pmd, one process on the control core that sends to and fro at full
+Both kinds are played by weft-pmd, one process on the control core that sends both ways at full
 speed. What counts is what the switch's core works for a frame that arrives: every switch counts the
 cycles of those rounds of its loop that moved frames.
 """

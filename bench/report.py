@@ -215,8 +215,8 @@ def print_costs(rows):
 
 
 def print_guests(rows):
-    print("\nGuest to guest, both directions: TSC cycles of the switch for each frame that arrived; "
-          "times that\na guest rang the switch and the switch a guest, a frame.\n")
+    print("\nGuest to guest, both directions: TSC cycles of the switch for each frame; times that a "
+          "guest rang\nthe switch and the switch a guest, a frame.\n")
     print("%-11s %-17s %8s %8s  %-18s %8s %10s %10s" % (
         "case", "switch", "Mpps", "cycles", "[spread]", "lost", "to switch", "to guest"))
     for row in rows:

@@ -69,8 +69,9 @@ void netvsp_channel_seal(struct netvsp_channel *channel)
 {
 	const struct vmbus_reader *reader = &channel->reader;
 	const struct vmbus_writer *writer = &channel->writer;
-	const struct netvsp_batch batch = { reader->published, reader->published,
-					    writer->published, writer->published, 0, 0 };
+	const struct netvsp_batch batch = {
+		reader->published, reader->published, writer->published, writer->published, 0, 0
+	};
 
 	netvsp_journal_begin(&channel->journal);
 	netvsp_journal_seal(&channel->journal, &batch);

@@ -114,7 +114,7 @@ int channel_put_transfer(struct netvsp_channel *channel, uint16_t first,
 static inline uint32_t channel_transfer_bytes(uint32_t n)
 {
 	return (uint32_t)vmbus_packet_bytes(sizeof(struct vmbus_xfer_pages) +
-					    n * sizeof(struct vmbus_xfer_range),
+						    n * sizeof(struct vmbus_xfer_range),
 					    NVSP_MESSAGE_BYTES);
 }
 

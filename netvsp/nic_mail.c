@@ -200,8 +200,8 @@ void nic_record_write(struct netvsp_nic *nic)
 	netvsp_control_encode(&nic->control, nic->has_last ? &nic->last : NULL, &nic->record);
 	memcpy(&state->records[serial % 2], &nic->record, sizeof(nic->record));
 	// Release: whoever finds the serial finds the record it names.
-	__atomic_store_n((le64 *)((uint8_t *)state + offsetof(struct vmbus_state, header.record)),
-			 cpu_to_le64(serial), __ATOMIC_RELEASE);
+	__atomic_store_n(nic_record_word(state), (FORCE uint64_t)cpu_to_le64(serial),
+			 __ATOMIC_RELEASE);
 	nic->record_serial = serial;
 }
 

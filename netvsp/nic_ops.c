@@ -58,7 +58,7 @@ static int on_state(void *arg, struct vmbus_state *state, enum vmbus_user_origin
 	if (origin == VMBUS_USER_NEW)
 		return 0;
 	// Read once, here; its copy is checked when START decodes it.
-	serial = le64_to_cpu(__atomic_load_n(&state->header.record, __ATOMIC_ACQUIRE));
+	serial = le64_to_cpu((FORCE le64)__atomic_load_n(nic_record_word(state), __ATOMIC_ACQUIRE));
 	memcpy(&nic->record, &state->records[serial % 2], sizeof(nic->record));
 	if (serial && le64_to_cpu(nic->record.serial) != serial) {
 		nic->state = NULL;
@@ -347,6 +347,8 @@ static int on_start(void *arg, struct vmbus_peer_recovery *out, struct err *err)
 	if (ret < 0)
 		return ret;
 	nic_restore_answer(nic);
+	if (nic->origin == VMBUS_USER_IMAGE)
+		netvsp_control_announce(&nic->control); // perhaps it is on another host
 	nic->n_recovered += out->n_batches;
 	nic->n_lost += out->n_lost;
 	nic->started = nic->serving = true;

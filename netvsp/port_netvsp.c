@@ -169,9 +169,11 @@ static void choose(const struct port_dev *dev, struct rte_mbuf **pkts, uint16_t 
 
 	if (spread)
 		netvsp_rss_select(spread, pkts, n, channels);
-	for (uint16_t i = 0; i < n; i++)
-		queues[i] = channels[i] < dev->n_queues && rcu_get(&nic->queues[channels[i]].channel) ?
-				    channels[i] : 0;
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t c = channels[i] < dev->n_queues ? channels[i] : 0;
+
+		queues[i] = rcu_get(&nic->queues[c].channel) ? c : 0;
+	}
 }
 
 static int open_port(const struct port_cfg *cfg, struct port_dev **out, struct err *err)

@@ -318,7 +318,9 @@ static void nobody_computes_what_nobody_needs(void **state)
 
 static void the_hash_is_told(void **state)
 {
-	static const struct netvsp_rss rss = { NDIS_HASH_TOEPLITZ | NDIS_HASH_TCP_V4, 1, { 1 }, {} };
+	static const struct netvsp_rss rss = {
+		NDIS_HASH_TOEPLITZ | NDIS_HASH_TCP_V4, 1, { 1 }, {}
+	};
 	static struct netvsp_spread spread;
 	const struct test_frame f = { .payload_bytes = 30, .tcp = true };
 	struct rte_mbuf *m = test_frame_build(pools.small, &f);

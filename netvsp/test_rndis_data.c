@@ -31,14 +31,15 @@ static int tear_down(void **state)
 	return 0;
 }
 
-// Cuts message[bytes] after each of cuts[n], rising. Returns the spans, to be freed by drop.
+// Cuts message[bytes] after each of cuts[n], rising; NULL for none. Returns the spans, to be
+// freed by drop.
 static struct netvsp_span *cut(uint32_t bytes, const uint32_t *cuts, uint32_t n)
 {
 	struct netvsp_span *spans = calloc(n + 2, sizeof(*spans));
 	uint32_t at = 0, i = 0;
 
 	for (uint32_t j = 0; j <= n; j++) {
-		uint32_t end = j < n ? cuts[j] : bytes;
+		uint32_t end = cuts && j < n ? cuts[j] : bytes;
 		uint8_t *copy;
 
 		if (end <= at)
@@ -77,20 +78,24 @@ static void must_gather(const struct netvsp_frame *frame, uint32_t from, uint32_
 
 static void a_message_may_be_cut_anywhere(void **state)
 {
-	const struct rig_frame first = { .data = data, .bytes = 60, .csum = 0x220003, .hash = 1,
-					 .align = true };
-	const struct rig_frame second = { .data = data + 7, .bytes = 333, .vlan = 0x123,
-					  .lso = 0x50000100 };
+	const struct rig_frame first = {
+		.data = data, .bytes = 60, .csum = 0x220003, .hash = 1, .align = true
+	};
+	const struct rig_frame second = {
+		.data = data + 7, .bytes = 333, .vlan = 0x123, .lso = 0x50000100
+	};
 	uint32_t bytes = rig_rndis(message, &first), n;
 
 	bytes += rig_rndis(message + bytes, &second);
 	for (uint32_t a = 0; a <= bytes; a++) {
 		for (uint32_t step = 0; step < 12; step++) {
-			static const uint32_t steps[] = { 0, 1, 2, 3, 4, 8, 44, 63, 64, 65, 127, 128 };
+			static const uint32_t steps[] = {
+				0, 1, 2, 3, 4, 8, 44, 63, 64, 65, 127, 128
+			};
 			uint32_t cuts[2] = { a, a + steps[step] < bytes ? a + steps[step] : bytes };
 			struct netvsp_span *spans = cut(bytes, cuts, 2);
 
-			assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, PORT_BATCH,
+			assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, PORT_BATCH,
 							    frames, &n), 0);
 			assert_int_equal(n, 2);
 			assert_int_equal(frames[0].info, NETVSP_FRAME_CSUM);
@@ -107,15 +112,16 @@ static void a_message_may_be_cut_anywhere(void **state)
 
 static void a_byte_a_piece_will_do(void **state)
 {
-	const struct rig_frame frame = { .data = data, .bytes = 100, .csum = 1, .vlan = 2,
-					 .hash = 3 };
+	const struct rig_frame frame = {
+		.data = data, .bytes = 100, .csum = 1, .vlan = 2, .hash = 3
+	};
 	uint32_t bytes = rig_rndis(message, &frame), cuts[MAX_PIECES], n;
 	struct netvsp_span *spans;
 
 	for (uint32_t i = 0; i < bytes; i++)
 		cuts[i] = i + 1;
 	spans = cut(bytes, cuts, bytes);
-	assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, 1, frames, &n), 0);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), 0);
 	must_gather(&frames[0], 0, 100);
 	drop(spans);
 }
@@ -133,9 +139,9 @@ static void frames_of_all_sizes(void **state)
 		uint32_t cuts[] = { 44, bytes / 2 };
 		struct netvsp_span *spans = cut(bytes, cuts, 2), *whole = cut(bytes, cuts, 0);
 
-		assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, 1, frames, &n), 0);
+		assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), 0);
 		must_gather(&frames[0], (uint32_t)i, sizes[i]);
-		assert_int_equal(netvsp_frames_find(whole, bytes, MTU_FRAME, 1, frames, &n), 0);
+		assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ whole, bytes }, MTU_FRAME, 1, frames, &n), 0);
 		must_gather(&frames[0], (uint32_t)i, sizes[i]);
 		drop(spans);
 		drop(whole);
@@ -198,7 +204,7 @@ static void lies_are_found(void **state)
 		assert_int_equal(bytes, 136);
 		memcpy(message + lies[i].at, &lies[i].value, 4);
 		spans = cut(bytes, NULL, 0);
-		ret = netvsp_frames_find(spans, bytes, MTU_FRAME, PORT_BATCH, frames, &n);
+		ret = netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, PORT_BATCH, frames, &n);
 		if (ret != (lies[i].is_fine ? 0 : -EINVAL))
 			fail_msg("%s: %d", lies[i].what, ret);
 		assert_int_equal(n, lies[i].is_fine);
@@ -212,18 +218,18 @@ static void too_long_frames_are_refused(void **state)
 	uint32_t bytes = rig_rndis(message, &frame), n;
 	struct netvsp_span *spans = cut(bytes, NULL, 0);
 
-	assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, 1, frames, &n), 0);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), 0);
 	drop(spans);
 	frame.bytes++;
 	bytes = rig_rndis(message, &frame);
 	spans = cut(bytes, NULL, 0);
-	assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, 1, frames, &n), -EINVAL);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), -EINVAL);
 	drop(spans);
 	frame.lso = 1u << 30 | 1;
 	frame.bytes = 65558;
 	bytes = rig_rndis(message, &frame);
 	spans = cut(bytes, NULL, 0);
-	assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, 1, frames, &n), -EINVAL);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), -EINVAL);
 	drop(spans);
 }
 
@@ -236,13 +242,13 @@ static void good_packets_before_a_bad_one_stand(void **state)
 	for (uint32_t i = 0; i < 9; i++)
 		each = rig_rndis(message + i * each, &frame);
 	spans = cut(9 * each, NULL, 0);
-	assert_int_equal(netvsp_frames_find(spans, 9 * each, MTU_FRAME, 9, frames, &n), 0);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, 9 * each }, MTU_FRAME, 9, frames, &n), 0);
 	assert_int_equal(n, 9);
-	assert_int_equal(netvsp_frames_find(spans, 9 * each, MTU_FRAME, 8, frames, &n), -EINVAL);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, 9 * each }, MTU_FRAME, 8, frames, &n), -EINVAL);
 	assert_int_equal(n, 8);
 	// The sender's padding, if it is not a header.
 	for (uint32_t i = 1; i < each; i++) {
-		int ret = netvsp_frames_find(spans, 8 * each + i, MTU_FRAME, 9, frames, &n);
+		int ret = netvsp_frames_find(&(struct netvsp_message){ spans, 8 * each + i }, MTU_FRAME, 9, frames, &n);
 
 		assert_int_equal(ret, i < 8 ? 0 : -EINVAL);
 		assert_int_equal(n, 8);
@@ -251,7 +257,7 @@ static void good_packets_before_a_bad_one_stand(void **state)
 	// A packet whose length is no multiple of 8 must be the last.
 	message[4 + each] = (uint8_t)(each - 1);
 	spans = cut(9 * each, NULL, 0);
-	assert_int_equal(netvsp_frames_find(spans, 9 * each, MTU_FRAME, 9, frames, &n), -EINVAL);
+	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, 9 * each }, MTU_FRAME, 9, frames, &n), -EINVAL);
 	assert_int_equal(n, 2);
 	drop(spans);
 }
@@ -277,7 +283,7 @@ static void much_information_is_read(void **state)
 		memcpy(message + 44 + ppi_bytes, data, 60);
 		for (uint32_t at = 0; at < 512; at += 50) {
 			spans = cut(bytes, &at, 1);
-			assert_int_equal(netvsp_frames_find(spans, bytes, MTU_FRAME, 1, frames, &n),
+			assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n),
 					 extra ? -EINVAL : 0);
 			if (!extra) {
 				assert_int_equal(frames[0].csum, 0x1234);

@@ -15,109 +15,10 @@
 #include "netvsp/ndis.h"
 
 #define PAGE 4096u
-#define PATIENCE 50 // turns of everything, before something counts as not happening
-#define MARK_AT 60  // of a frame: where its mark stands
+// Turns of everything, before something counts as not happening.
+#define PATIENCE (sw.threaded ? 100000 : 50)
 
-struct sw sw;
-
-// --- the switch ----------------------------------------------------------------------------------
-
-static const char *path(void)
-{
-	static char text[40];
-
-	snprintf(text, sizeof(text), "@weft-test-nic-%d", getpid());
-	return text;
-}
-
-static void on_event(void *arg, const char *nic, enum netvsp_event event, const char *text)
-{
-	size_t n = strlen(sw.events);
-
-	if (n + 1 < sizeof(sw.events))
-		sw.events[n] = "ADFR"[event];
-}
-
-void sw_open_port(uint16_t n_queues)
-{
-	const struct port_cfg cfg = {
-		.name = "web0", .mtu = 1500, .n_queues = n_queues, .pools = &sw.pools
-	};
-	struct err err = {};
-
-	if (port_netvsp.open(&cfg, &sw.dev, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-void sw_close_port(void)
-{
-	port_netvsp.close(sw.dev);
-	sw.dev = NULL;
-}
-
-void sw_start(uint16_t n_queues)
-{
-	struct netvsp_service_cfg cfg = { .rcu = sw.rcu, .path = path(), .listen_fd = -1,
-					  .instance = ++sw.instance, .event = on_event };
-	struct err err = {};
-
-	if (netvsp_service_create(&cfg, &sw.service, &err) < 0)
-		fail_msg("%s", err.text);
-	sw_open_port(n_queues);
-}
-
-void sw_create(uint16_t n_queues)
-{
-	sw = (struct sw){ .rcu = rcu_create() };
-	sw.pools.small = test_pool_create(1024, TEST_SMALL_ROOM);
-	sw_start(n_queues);
-}
-
-void sw_free_got(void)
-{
-	while (sw.n_got)
-		rte_pktmbuf_free(sw.got[--sw.n_got]);
-}
-
-void sw_stop(void)
-{
-	if (sw.dev)
-		sw_close_port();
-	sw_run();
-	netvsp_service_destroy(sw.service);
-	sw.service = NULL;
-}
-
-void sw_destroy(void)
-{
-	sw_free_got();
-	sw_stop();
-	rcu_destroy(sw.rcu);
-	test_pool_destroy(sw.pools.small);
-}
-
-void sw_run(void)
-{
-	for (int i = 0; i < 8; i++) {
-		netvsp_service_run(sw.service);
-		rcu_poll(sw.rcu);
-	}
-}
-
-void sw_work(void)
-{
-	if (!sw.worker_stuck) {
-		rcu_reader_online(sw.rcu, 0);
-		for (uint16_t i = 0; sw.dev && i < sw.dev->n_queues; i++)
-			if (sw.n_got + PORT_BATCH <= ARRAY_SIZE(sw.got))
-				sw.n_got += sw.dev->ops->rx(sw.dev->queues[i], sw.got + sw.n_got,
-							    PORT_BATCH);
-		rcu_reader_offline(sw.rcu, 0);
-	}
-	sw_run();
-}
-
-// --- the VMM -------------------------------------------------------------------------------------
+// --- the VMM -----------------------------------------------------------------------------------
 
 static int make_memfd(uint64_t bytes, int seals)
 {
@@ -153,6 +54,7 @@ void vmm_destroy(struct vmm *vmm)
 {
 	if (vmm->fd >= 0)
 		close(vmm->fd);
+	vmbus_client_destroy(vmm->client);
 	munmap(vmm->ram, VMM_RAM_BYTES);
 	close(vmm->ram_fd);
 	close(vmm->state_fd);
@@ -164,7 +66,7 @@ void vmm_destroy(struct vmm *vmm)
 
 void vmm_connect(struct vmm *vmm)
 {
-	vmm->fd = vmbus_user_connect(path());
+	vmm->fd = vmbus_user_connect(sw_path());
 	assert_true(vmm->fd >= 0);
 	vmm->left_why = vmm->failed = 0;
 }
@@ -203,6 +105,8 @@ static bool take(struct vmm *vmm)
 
 void vmm_listen(struct vmm *vmm)
 {
+	if (vmm->client)
+		vmbus_client_run(vmm->client);
 	while (vmm->fd >= 0 && vmbus_user_receive(vmm->fd, &vmm->reply) > 0)
 		assert_false(take(vmm)); // nothing was asked
 }
@@ -273,6 +177,8 @@ int vmm_region(struct vmm *vmm, uint32_t number, uint64_t gpa, uint64_t bytes)
 
 int vmm_gpadl(struct vmm *vmm, uint32_t id, uint32_t channel, uint32_t page, uint32_t n_pages)
 {
+	struct vmbus_run run = { NULL, VMM_RAM_GPA + page * PAGE, 0, n_pages * PAGE };
+	struct vmbus_runs runs = { &run, 1, n_pages * PAGE };
 	struct {
 		struct vmbus_user_gpadl head;
 		struct vmbus_user_run run;
@@ -283,6 +189,11 @@ int vmm_gpadl(struct vmm *vmm, uint32_t id, uint32_t channel, uint32_t page, uin
 		.run = { cpu_to_le64(VMM_RAM_GPA + page * PAGE), cpu_to_le32(n_pages * PAGE) },
 	};
 
+	if (vmm->client) {
+		assert_int_equal(vmbus_client_gpadl_add(vmm->client, channel, id, &runs,
+							++vmm->cookie), 0);
+		return vmm_client_wait(vmm);
+	}
 	return vmm_ask(vmm, VMBUS_USER_TYPE_GPADL, &m, sizeof(m), NULL, 0);
 }
 
@@ -330,7 +241,104 @@ void vmm_attach(struct vmm *vmm)
 	assert_int_equal(vmm_open(vmm, 0, false, VMBUS_USER_NO_MONITOR), 0);
 }
 
-// --- the guest -------------------------------------------------------------------------------------
+// --- by the client library -----------------------------------------------------------------------
+
+static void on_attached(void *arg, const struct vmbus_client_peer *peer)
+{
+	struct vmm *vmm = arg;
+
+	vmm->n_attached++;
+	vmm->n_recovered = peer->n_batches;
+	vmm->n_frames_lost = peer->n_lost;
+}
+
+static void on_detached(void *arg, const char *why, bool final) {}
+
+static void on_done(void *arg, uint64_t cookie, int status, const char *text)
+{
+	struct vmm *vmm = arg;
+
+	if (cookie == vmm->cookie)
+		vmm->status = status;
+}
+
+static void on_subchannels(void *arg, uint32_t n_wanted)
+{
+	struct vmm *vmm = arg;
+
+	vmm->n_asked = n_wanted;
+	vmbus_client_grant(vmm->client, vmm->will_grant);
+}
+
+static void on_channel_failed(void *arg, uint32_t channel, uint32_t reason, const char *text)
+{
+	((struct vmm *)arg)->failed |= 1u << channel;
+}
+
+static void on_lost(void *arg, const char *why) { ((struct vmm *)arg)->n_lost++; }
+
+void vmm_client_create(struct vmm *vmm, bool sealed)
+{
+	static const struct vmbus_client_ops ops = {
+		.attached = on_attached, .detached = on_detached, .done = on_done,
+		.subchannels = on_subchannels, .channel_failed = on_channel_failed, .lost = on_lost,
+	};
+	struct vmbus_client_cfg cfg = {
+		.path = sw_path(), .name = "web0", .features = 0x1f, .ops = &ops, .vmm = vmm
+	};
+
+	vmm_create(vmm, sealed);
+	assert_int_equal(vmbus_client_create(&cfg, &vmm->client), 0);
+}
+
+int vmm_client_wait(struct vmm *vmm)
+{
+	vmm->status = VMM_SILENT;
+	for (int i = 0; i < 4 * PATIENCE && vmm->status == VMM_SILENT; i++) {
+		vmbus_client_run(vmm->client);
+		sw_work();
+	}
+	return vmm->status;
+}
+
+void vmm_client_open(struct vmm *vmm, bool resume)
+{
+	const struct vmbus_client_open open = {
+		.relid = 5, .gpadl = VMM_RINGS_GPADL, .h2g_page = VMM_RING_PAGES / 2,
+		.vmbus_version = 0x50003, .monitor_id = VMBUS_USER_NO_MONITOR,
+		.kick_fd = vmm->guest_fds[0], .resume = resume,
+		.target = { .mode = VMBUS_USER_MODE_DIRECT, .flag = 5, .gpa = VMM_RAM_GPA,
+			    .fd = vmm->irq_fds[0] },
+	};
+
+	assert_int_equal(vmbus_client_open(vmm->client, &open, ++vmm->cookie), 0);
+}
+
+void vmm_client_load(struct vmm *vmm)
+{
+	const struct vmbus_client_region region = {
+		0, 0, VMM_RAM_GPA, VMM_RAM_BYTES, 0, vmm->ram_fd
+	};
+	struct vmbus_run run = { NULL, VMM_RAM_GPA + VMM_RINGS_PAGE(0) * PAGE, 0,
+				 VMM_RING_PAGES * PAGE };
+	const struct vmbus_runs runs = { &run, 1, VMM_RING_PAGES * PAGE };
+
+	assert_int_equal(vmbus_client_region_add(vmm->client, &region, ++vmm->cookie), 0);
+	assert_int_equal(vmbus_client_gpadl_add(vmm->client, 0, VMM_RINGS_GPADL, &runs,
+						++vmm->cookie), 0);
+}
+
+void vmm_client_attach(struct vmm *vmm)
+{
+	vmm_client_load(vmm);
+	assert_int_equal(vmbus_client_start(vmm->client, ++vmm->cookie), 0);
+	assert_int_equal(vmm_client_wait(vmm), 0);
+	vmm_client_open(vmm, false);
+	assert_int_equal(vmm_client_wait(vmm), 0);
+	assert_int_equal(vmm->n_attached, 1);
+}
+
+// --- the guest ---------------------------------------------------------------------------------
 
 // A GPADL in one piece, as the guest maps it.
 static struct vmbus_runs make_runs(struct vmm *vmm, uint32_t page, uint32_t n_pages)
@@ -361,6 +369,16 @@ void driver_open(struct driver *driver, struct vmm *vmm, unsigned int channel)
 	free((void *)(uintptr_t)rig->send.runs);
 	rig->receive = make_runs(vmm, VMM_RECEIVE_PAGE, VMM_RECEIVE_PAGES);
 	rig->send = make_runs(vmm, VMM_SEND_PAGE, VMM_SEND_PAGES);
+}
+
+void driver_move(struct driver *driver, struct vmm *vmm)
+{
+	struct vmbus_writer tx = driver->rig[0].tx;
+	struct vmbus_reader rx = driver->rig[0].rx;
+
+	driver_open(driver, vmm, 0);
+	driver->rig[0].tx.next = tx.next;
+	driver->rig[0].rx.next = rx.next;
 }
 
 // Waits for the completion of the last packet. Transfers of control messages are copied to answer
@@ -494,7 +512,7 @@ void driver_send(struct driver *driver, unsigned int channel, uint32_t mark)
 	uint8_t message[sizeof(frame) + RIG_RNDIS_BYTES];
 	uint32_t section = 1 + channel, bytes;
 
-	store_u32(frame + MARK_AT, mark);
+	store_u32(frame + SW_MARK_AT, mark);
 	bytes = rig_rndis(message, &(struct rig_frame){ .data = frame, .bytes = sizeof(frame) });
 	rig_fill_section(&driver->rig[0], section, 0, message, bytes);
 	rig_send(&driver->rig[channel], ++driver->id, section, bytes, NULL, 0);
@@ -518,7 +536,7 @@ int64_t driver_receive(struct driver *driver, unsigned int channel)
 		rig_ack(rig, packet.id);
 		rig_kick(rig);
 		if (packet.channel_type == NVSP_CHANNEL_DATA)
-			return load_u32(message + frame.offset + MARK_AT);
+			return load_u32(message + frame.offset + SW_MARK_AT);
 	}
 	return -1;
 }

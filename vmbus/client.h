@@ -34,8 +34,9 @@ struct vmbus_client_ops {
 	// START was answered, the first time or again: the NIC is served.
 	void (*attached)(void *vmm, const struct vmbus_client_peer *peer);
 	// The switch is away, or has refused (`why`, a sentence). It is tried again, unless
-	// `final`: the first HELLO was refused, or the switch said that it will not come back.
-	// Requests that wait go on waiting, also then.
+	// `final`: the first HELLO was refused, for another reason than that another VMM has the
+	// NIC, or the switch said that it will not come back. Requests that wait go on waiting,
+	// also then.
 	void (*detached)(void *vmm, const char *why, bool final);
 	// A request with this cookie has ended. status: 0 or -errno; text: what the switch said, or
 	// "". -ECANCELED: a later request of the VMM has made it void.

@@ -138,7 +138,8 @@ static void hello_refused(struct vmbus_client *client, uint32_t status, const ch
 	bool comes_back = status == ENOENT || status == EBUSY;
 
 	client->delay_ms = comes_back ? 100 : 1000;
-	client->is_final = !client->is_known;
+	// Another VMM's hang-up may not have been noticed yet.
+	client->is_final = !client->is_known && status != EBUSY;
 	vmbus_client_break(client, "the switch refuses the NIC: %s", text);
 }
 

@@ -282,6 +282,20 @@ static void the_first_hello_decides(void **state)
 	assert_false(switch_other_is_due(50));
 }
 
+// Its hang-up may not have been noticed yet.
+static void a_predecessor_is_waited_for(void **state)
+{
+	vmbus_client_start(the_client, 1);
+	switch_accept();
+	switch_serve(VMBUS_USER_TYPE_HELLO, EBUSY);
+	switch_run_other();
+	vmm_expect_events("detached");
+	assert_true(switch_other_is_due(1000));
+	vmbus_client_run(the_client);
+	switch_accept();
+	switch_serve_hello();
+}
+
 static void later_hellos_are_repeated(void **state)
 {
 	vmm_attach_open();
@@ -442,6 +456,7 @@ int main(void)
 		T(the_unanswered_end_or_wait),
 		T(while_away_some_is_done_and_some_waits),
 		T(the_first_hello_decides),
+		T(a_predecessor_is_waited_for),
 		T(later_hellos_are_repeated),
 		T(nobody_is_there_at_first),
 		T(loading_begins_again),

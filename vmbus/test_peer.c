@@ -205,21 +205,28 @@ static void what_is_done_later_is_answered_later(void **state)
 static void hello_is_checked(void **state)
 {
 	struct vmbus_user_hello right = a_hello(), m;
-	static const char *const bad_names[] = { "", "\xff", "a\xc0\x80", "\xed\xa0\x80", "a\xc3",
-						 "\xf4\x90\x80\x80", "\xe0\x80\x80" };
+	static const char *const bad_names[] = {
+		"", "\xff", "a\xc0\x80", "\xed\xa0\x80", "a\xc3", "\xf4\x90\x80\x80", "\xe0\x80\x80"
+	};
 
-	m = right; m.magic = cpu_to_le32(1);
+	m = right;
+	m.magic = cpu_to_le32(1);
 	assert_int_equal(ASK(HELLO, m), EINVAL);
 	assert_true(rig.hung_up);
 	rig_restart();
-	m = right; m.version_min = cpu_to_le16(2); m.version_max = cpu_to_le16(1);
+	m = right;
+	m.version_min = cpu_to_le16(2);
+	m.version_max = cpu_to_le16(1);
 	assert_int_equal(ASK(HELLO, m), EINVAL);
 	rig_restart();
-	m = right; m.version_min = m.version_max = cpu_to_le16(2);
+	m = right;
+	m.version_min = m.version_max = cpu_to_le16(2);
 	assert_int_equal(ASK(HELLO, m), EPROTONOSUPPORT);
 	assert_non_null(strstr((char *)rig.sent + 16, "1 to 1"));
 	rig_restart();
-	m = right; m.version_min = cpu_to_le16(0); m.version_max = cpu_to_le16(9);
+	m = right;
+	m.version_min = cpu_to_le16(0);
+	m.version_max = cpu_to_le16(9);
 	assert_int_equal(ASK(HELLO, m), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad_names); i++) {
 		rig_restart();
@@ -229,7 +236,8 @@ static void hello_is_checked(void **state)
 		assert_int_equal(ASK(HELLO, m), EINVAL);
 	}
 	rig_restart();
-	m = right; m.name[40] = 'x';
+	m = right;
+	m.name[40] = 'x';
 	assert_int_equal(ASK(HELLO, m), EINVAL);
 	rig_restart();
 	memset(m.name, 'x', sizeof(m.name));
@@ -239,7 +247,7 @@ static void hello_is_checked(void **state)
 	assert_int_equal(ASK(HELLO, right), EBUSY);
 	assert_true(rig.hung_up);
 	rig_restart();
-	assert_int_equal(ASK(HELLO, right, rig.ram), EINVAL); // a descriptor nobody asked for
+	assert_int_equal(ASK_FDS(HELLO, right, rig.ram), EINVAL); // a descriptor nobody asked for
 }
 
 static void features_that_were_not_agreed_on_do_not_exist(void **state)
@@ -251,12 +259,12 @@ static void features_that_were_not_agreed_on_do_not_exist(void **state)
 	assert_int_equal(rig_ask_right(VMBUS_USER_TYPE_STATE), EOPNOTSUPP);
 	assert_int_equal(rig_ask_right(VMBUS_USER_TYPE_MONITOR), EOPNOTSUPP);
 	assert_int_equal(rig_ask_right(VMBUS_USER_TYPE_DIRTY_LOG), EOPNOTSUPP);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
 	with_id.target = (struct vmbus_user_target){ .mode = cpu_to_le32(1) };
 	with_id.monitor_id = cpu_to_le32(3);
-	assert_int_equal(ASK(OPEN, with_id, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
+	assert_int_equal(ASK_FDS(OPEN, with_id, rig.bells[0], rig.bells[1]), EOPNOTSUPP);
 	with_id.monitor_id = cpu_to_le32(VMBUS_USER_NO_MONITOR);
-	assert_int_equal(ASK(OPEN, with_id, rig.bells[0], rig.bells[1]), 0);
+	assert_int_equal(ASK_FDS(OPEN, with_id, rig.bells[0], rig.bells[1]), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_START), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_PAUSE), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_SAVE), EOPNOTSUPP);

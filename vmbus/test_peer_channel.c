@@ -52,7 +52,7 @@ static void opens_are_checked(void **state)
 		rig_restart();
 		rig_bring_to(SERVING);
 		memcpy((uint8_t *)&m + rows[i].at, &rows[i].value, rows[i].bytes);
-		status = ASK(OPEN, m, rig.bells[0], rig.bells[1]);
+		status = ASK_FDS(OPEN, m, rig.bells[0], rig.bells[1]);
 		if (status != rows[i].status)
 			fail_msg("%s: %d: %s", rows[i].what, status, rig.sent + 16);
 		assert_string_equal(rig.calls, status ? "" : "open ");
@@ -70,20 +70,20 @@ static void descriptors_of_open_are_checked(void **state)
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
 	rig_bring_to(SERVING);
 	assert_int_equal(ASK(OPEN, direct), EINVAL);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0]), EINVAL);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1], rig.ram), EINVAL);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.ram), EINVAL);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], p[1]), EINVAL);
-	assert_int_equal(ASK(OPEN, direct, p[0], rig.bells[1]), EINVAL);
-	assert_int_equal(ASK(OPEN, none, rig.bells[0], rig.bells[1]), EINVAL);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0]), EINVAL);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.bells[1], rig.ram), EINVAL);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.ram), EINVAL);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], p[1]), EINVAL);
+	assert_int_equal(ASK_FDS(OPEN, direct, p[0], rig.bells[1]), EINVAL);
+	assert_int_equal(ASK_FDS(OPEN, none, rig.bells[0], rig.bells[1]), EINVAL);
 	rig.fails = ENOMEM;
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), ENOMEM);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.bells[1]), ENOMEM);
 	rig.fails = 0;
-	assert_int_equal(ASK(OPEN, none, rig.bells[0]), 0);
+	assert_int_equal(ASK_FDS(OPEN, none, rig.bells[0]), 0);
 	assert_int_equal(rig.bell.fd, -1);
 	assert_int_equal(ASK(CLOSE, closing), 0);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), 0);
-	assert_int_equal(ASK(OPEN, direct, rig.bells[0], rig.bells[1]), EEXIST);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.bells[1]), 0);
+	assert_int_equal(ASK_FDS(OPEN, direct, rig.bells[0], rig.bells[1]), EEXIST);
 	assert_true(fcntl(rig.bell.fd, F_GETFL) & O_NONBLOCK);
 	assert_true(vmbus_bell_ring(&rig.bell, NULL));
 	assert_int_equal(pread(rig.ram, &flags, 1, 512 + 8), 1);
@@ -112,7 +112,7 @@ static void rings_begin_as_they_must(void **state)
 				rig_bring_to(LOADING);
 				assert_int_equal(pwrite(rig.ram, &rows[r].value, 4, at[i]), 4);
 				m.flags = cpu_to_le32((uint32_t)resume);
-				assert_int_equal(ASK(OPEN, m, rig.bells[0], rig.bells[1]),
+				assert_int_equal(ASK_FDS(OPEN, m, rig.bells[0], rig.bells[1]),
 						 resume ? rows[r].resumed : rows[r].fresh);
 			}
 }
@@ -143,27 +143,27 @@ static void targets_are_checked(void **state)
 	struct vmbus_user_region_add area = a_region(2, ROM, 4096);
 
 	rig_bring_to(SERVING);
-	assert_int_equal(ASK(TARGET, call, rig.bells[0]), ENOTCONN);
+	assert_int_equal(ASK_FDS(TARGET, call, rig.bells[0]), ENOTCONN);
 	rig_open_channel_0();
 	assert_int_equal(ASK(TARGET, call), EINVAL);
-	assert_int_equal(ASK(TARGET, call, rig.ram), EINVAL);
+	assert_int_equal(ASK_FDS(TARGET, call, rig.ram), EINVAL);
 	none.target.mode = cpu_to_le32(VMBUS_USER_MODE_NONE);
-	assert_int_equal(ASK(TARGET, none, rig.bells[0]), EINVAL);
+	assert_int_equal(ASK_FDS(TARGET, none, rig.bells[0]), EINVAL);
 	assert_int_equal(ASK(TARGET, none), 0);
 	direct.target.mode = cpu_to_le32(VMBUS_USER_MODE_DIRECT);
 	direct.target.flag = cpu_to_le32(9);
 	direct.target.gpa = cpu_to_le64(ROM);
-	assert_int_equal(ASK(TARGET, direct, rig.bells[0]), EFAULT);
-	assert_int_equal(ASK(REGION_ADD, area, rig.ram), 0);
+	assert_int_equal(ASK_FDS(TARGET, direct, rig.bells[0]), EFAULT);
+	assert_int_equal(ASK_FDS(REGION_ADD, area, rig.ram), 0);
 	rig.fails = ENOMEM;
-	assert_int_equal(ASK(TARGET, direct, rig.bells[0]), ENOMEM);
+	assert_int_equal(ASK_FDS(TARGET, direct, rig.bells[0]), ENOMEM);
 	rig.fails = 0;
-	assert_int_equal(ASK(TARGET, direct, rig.bells[0]), 0);
+	assert_int_equal(ASK_FDS(TARGET, direct, rig.bells[0]), 0);
 	assert_int_equal(ASK(REGION_DEL, del), EBUSY);
-	assert_int_equal(ASK(TARGET, call, rig.bells[0]), 0);
+	assert_int_equal(ASK_FDS(TARGET, call, rig.bells[0]), 0);
 	assert_int_equal(ASK(REGION_DEL, del), 0);
 	call.channel = cpu_to_le32(64);
-	assert_int_equal(ASK(TARGET, call, rig.bells[0]), EINVAL);
+	assert_int_equal(ASK_FDS(TARGET, call, rig.bells[0]), EINVAL);
 }
 
 static void monitor_and_dirty_log_are_checked(void **state)
@@ -184,21 +184,21 @@ static void monitor_and_dirty_log_are_checked(void **state)
 	assert_int_equal(ASK(MONITOR, monitor), EINVAL);
 
 	assert_int_equal(ASK(DIRTY_LOG, log), EINVAL);
-	assert_int_equal(ASK(DIRTY_LOG, log, rig.ram), EPERM);
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, rig.ram), EPERM);
 	log.bytes = cpu_to_le64(4095);
-	assert_int_equal(ASK(DIRTY_LOG, log, bitmap), EINVAL);
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, bitmap), EINVAL);
 	log.bytes = cpu_to_le64(0);
-	assert_int_equal(ASK(DIRTY_LOG, log, bitmap), EINVAL);
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, bitmap), EINVAL);
 	log.bytes = cpu_to_le64(2048);
-	assert_int_equal(ASK(DIRTY_LOG, log, bitmap), EINVAL);
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, bitmap), EINVAL);
 	log.bytes = cpu_to_le64(4096);
-	assert_int_equal(ASK(DIRTY_LOG, log, bitmap), 0);
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, bitmap), 0);
 	assert_int_equal(rig.dirty.n_pages, 32768);
 	vmbus_dirty_mark(&rig.dirty, 4096 * 9, 1);
-	assert_int_equal(ASK(DIRTY_LOG, log, bitmap), 0); // another one in its place
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, bitmap), 0); // another one in its place
 	assert_int_equal(rig.dirty.words[0], 1 << 9);
 	log.flags = cpu_to_le32(0);
-	assert_int_equal(ASK(DIRTY_LOG, log, bitmap), EINVAL);
+	assert_int_equal(ASK_FDS(DIRTY_LOG, log, bitmap), EINVAL);
 	assert_int_equal(ASK(DIRTY_LOG, log), EINVAL);
 	log.bytes = cpu_to_le64(0);
 	assert_int_equal(ASK(DIRTY_LOG, log), 0);
@@ -233,7 +233,7 @@ static void reset_leaves_regions_only(void **state)
 	begun.head.bytes = cpu_to_le64(16384);
 	assert_int_equal(rig_ask_gpadl(&begun), 0);
 	assert_int_equal(rig_ask_plain(VMBUS_USER_TYPE_RESET), 0);
-	assert_int_equal(ASK(TARGET, target, rig.bells[0]), ENOTCONN);
+	assert_int_equal(ASK_FDS(TARGET, target, rig.bells[0]), ENOTCONN);
 	assert_int_equal(ASK(GPADL_TEARDOWN, gone), ENOENT);
 	assert_int_equal(rig.memory->n_regions, 1);
 	assert_int_equal(ASK(REGION_DEL, del), 0);
@@ -276,7 +276,7 @@ static int open_sub(uint32_t channel)
 
 	if (!vmbus_peer_gpadl_find(rig.peer, RINGS, channel))
 		assert_int_equal(rig_ask_gpadl(&rings), 0);
-	return ASK(OPEN, m, rig.bells[0], rig.bells[1]);
+	return ASK_FDS(OPEN, m, rig.bells[0], rig.bells[1]);
 }
 
 static void granted_channels_may_be_opened(void **state)
@@ -347,7 +347,7 @@ static void restored_grants_count(void **state)
 
 	rig_hello();
 	rig.restored = 2;
-	assert_int_equal(ASK(STATE, kept, rig.state), 0);
+	assert_int_equal(ASK_FDS(STATE, kept, rig.state), 0);
 	rig_load();
 	rig_open_channel_0();
 	assert_int_equal(open_sub(2), 0);
@@ -358,7 +358,9 @@ static void notices_are_bytes_as_written(void **state)
 {
 	struct vmbus_user_leaving_notice want = {
 		.header.type = cpu_to_le16(VMBUS_USER_TYPE_CHANNEL_FAILED),
-		.reason = cpu_to_le32(3), .back_in_ms = cpu_to_le32(2), .text = "the ring is broken",
+		.reason = cpu_to_le32(3),
+		.back_in_ms = cpu_to_le32(2),
+		.text = "the ring is broken",
 	};
 
 	rig_bring_to(SERVING);
@@ -407,14 +409,14 @@ static void truncated_memory_is_met_with_zeros(void **state)
 	int fd = rig_memfd(1 << 20, 0);
 
 	rig_bring_to(SERVING);
-	assert_int_equal(ASK(REGION_ADD, soft, fd), 0);
+	assert_int_equal(ASK_FDS(REGION_ADD, soft, fd), 0);
 	rings.runs[0].gpa = cpu_to_le64(ROM);
 	assert_int_equal(rig_ask_gpadl(&rings), 0);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	m.gpadl = cpu_to_le32(9);
 	assert_false(rig.dead);
 	assert_int_equal(vmbus_mapping_install(), 0); // in place of the test library's
-	assert_int_equal(ASK(OPEN, m, rig.bells[0], rig.bells[1]), 0);
+	assert_int_equal(ASK_FDS(OPEN, m, rig.bells[0], rig.bells[1]), 0);
 	assert_true(rig.dead);
 	close(fd);
 }
@@ -426,7 +428,8 @@ static void a_vmm_may_leave_at_any_time(void **state)
 			static const enum vmbus_user_type types[] = {
 				VMBUS_USER_TYPE_OPEN, VMBUS_USER_TYPE_REGION_ADD,
 				VMBUS_USER_TYPE_GPADL, VMBUS_USER_TYPE_DIRTY_LOG,
-				VMBUS_USER_TYPE_RESET, VMBUS_USER_TYPE_TARGET };
+				VMBUS_USER_TYPE_RESET, VMBUS_USER_TYPE_TARGET
+			};
 
 			rig_restart();
 			rig_bring_to((enum stage)s);

@@ -18,26 +18,26 @@ static void state_memory_is_checked(void **state)
 
 	rig_hello();
 	m.bytes = cpu_to_le64(4096);
-	assert_int_equal(ASK(STATE, m, rig.state), EINVAL);
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), EINVAL);
 	m = a_state((enum vmbus_user_origin)3);
-	assert_int_equal(ASK(STATE, m, rig.state), EINVAL);
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), EINVAL);
 	m = a_state(VMBUS_USER_NEW);
-	assert_int_equal(ASK(STATE, m, rig.ram), EPERM);
-	assert_int_equal(ASK(STATE, m, rig.bells[0]), EINVAL);
+	assert_int_equal(ASK_FDS(STATE, m, rig.ram), EPERM);
+	assert_int_equal(ASK_FDS(STATE, m, rig.bells[0]), EINVAL);
 	m = a_state(VMBUS_USER_KEPT);
-	assert_int_equal(ASK(STATE, m, rig.state), EINVAL); // nothing was kept in it
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), EINVAL); // nothing was kept in it
 	m = a_state(VMBUS_USER_NEW);
 	rig.fails = EINVAL;
-	assert_int_equal(ASK(STATE, m, rig.state), EINVAL);
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), EINVAL);
 	rig.fails = 0;
 	assert_int_equal(pread(rig.state, &header, sizeof(header), 0), sizeof(header));
 	assert_int_equal(le64_to_cpu(header.magic), 0);
-	assert_int_equal(ASK(STATE, m, rig.state), 0);
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), 0);
 	assert_int_equal(pread(rig.state, &header, sizeof(header), 0), sizeof(header));
 	assert_memory_equal(&header, "WEFTNIC1\1\0\0\0\0\x50\x0e\0\x6e\xbb", 18);
 	assert_int_equal(le64_to_cpu(header.instance), 0x1122334455667788);
 	assert_int_equal(le64_to_cpu(header.n_adopted), 1);
-	assert_int_equal(ASK(STATE, m, rig.state), EBUSY);
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), EBUSY);
 }
 
 static void kept_state_memory_is_taken_up_or_refused(void **state)
@@ -58,7 +58,7 @@ static void kept_state_memory_is_taken_up_or_refused(void **state)
 
 		rig_restart();
 		rig_hello();
-		assert_int_equal(ASK(STATE, first, rig.state), 0);
+		assert_int_equal(ASK_FDS(STATE, first, rig.state), 0);
 		fd = rig.state;
 		rig.state = -1; // outlives the connection
 		rig.n_fds++;
@@ -67,7 +67,7 @@ static void kept_state_memory_is_taken_up_or_refused(void **state)
 		rig.state = fd;
 		rig_hello();
 		assert_int_equal(pwrite(fd, &rows[i].value, 1, rows[i].at), 1);
-		assert_int_equal(ASK(STATE, again, fd), rows[i].status);
+		assert_int_equal(ASK_FDS(STATE, again, fd), rows[i].status);
 		rig.n_fds--; // the one that was taken over is closed with this connection
 	}
 }
@@ -79,7 +79,7 @@ static void state_comes_before_any_open(void **state)
 	rig_hello();
 	rig_load();
 	rig_open_channel_0();
-	assert_int_equal(ASK(STATE, m, rig.state), EBUSY);
+	assert_int_equal(ASK_FDS(STATE, m, rig.state), EBUSY);
 }
 
 // --- section 3.3 -------------------------------------------------------------------------------
@@ -113,11 +113,12 @@ static void regions_are_checked(void **state)
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
 	rig_bring_to(SERVING);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct vmbus_user_region_add m = a_region(rows[i].number, rows[i].gpa, rows[i].bytes);
+		struct vmbus_user_region_add m =
+			a_region(rows[i].number, rows[i].gpa, rows[i].bytes);
 		int status;
 
 		m.offset = cpu_to_le64(rows[i].offset);
-		status = ASK(REGION_ADD, m, *rows[i].fd);
+		status = ASK_FDS(REGION_ADD, m, *rows[i].fd);
 		if (status != rows[i].status)
 			fail_msg("row %zu: %d: %s", i, status, rig.sent + 16);
 	}
@@ -133,7 +134,7 @@ static void no_more_than_64_regions(void **state)
 	for (uint32_t i = 1; i <= 64; i++) {
 		struct vmbus_user_region_add m = a_region(1 + i, ROM + i * 8192, 4096);
 
-		assert_int_equal(ASK(REGION_ADD, m, rig.ram), i < 64 ? 0 : ENOSPC);
+		assert_int_equal(ASK_FDS(REGION_ADD, m, rig.ram), i < 64 ? 0 : ENOSPC);
 	}
 }
 
@@ -149,13 +150,13 @@ static void regions_in_use_stay(void **state)
 					      .to_host_gpa = cpu_to_le64(ROM) };
 
 	rig_bring_to(SERVING);
-	assert_int_equal(ASK(REGION_ADD, flags, rig.ram), 0);
+	assert_int_equal(ASK_FDS(REGION_ADD, flags, rig.ram), 0);
 	assert_int_equal(ASK(REGION_DEL, del), EBUSY);
 	del.region = cpu_to_le32(3);
 	assert_int_equal(ASK(REGION_DEL, del), ENOENT);
 	del.region = cpu_to_le32(2);
 	m.target.gpa = cpu_to_le64(ROM + 256);
-	assert_int_equal(ASK(OPEN, m, rig.bells[0], rig.bells[1]), 0);
+	assert_int_equal(ASK_FDS(OPEN, m, rig.bells[0], rig.bells[1]), 0);
 	assert_int_equal(ASK(REGION_DEL, del), EBUSY);
 	assert_non_null(strstr((char *)rig.sent + 16, "doorbell"));
 	assert_int_equal(ASK(CLOSE, closing), 0);
@@ -215,10 +216,11 @@ static void gpadls_are_checked(void **state)
 
 	rig_bring_to(SERVING);
 	rom.flags = cpu_to_le32(VMBUS_USER_REGION_READ_ONLY);
-	assert_int_equal(ASK(REGION_ADD, rom, rig.ram), 0);
+	assert_int_equal(ASK_FDS(REGION_ADD, rom, rig.ram), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct gpadl_message m = {
-			.head = { .gpadl = cpu_to_le32(rows[i].id), .flags = cpu_to_le32(rows[i].flags),
+			.head = { .gpadl = cpu_to_le32(rows[i].id),
+				  .flags = cpu_to_le32(rows[i].flags),
 				  .bytes = cpu_to_le64(rows[i].bytes),
 				  .n_runs = cpu_to_le32(rows[i].n),
 				  .channel = cpu_to_le32(rows[i].channel) },
@@ -295,7 +297,7 @@ static void runs_may_reach_over_regions(void **state)
 	const struct vmbus_peer_gpadl *gpadl;
 
 	rig_bring_to(SERVING);
-	assert_int_equal(ASK(REGION_ADD, next, rig.ram), 0);
+	assert_int_equal(ASK_FDS(REGION_ADD, next, rig.ram), 0);
 	assert_int_equal(rig_ask_gpadl(&m), 0);
 	gpadl = vmbus_peer_gpadl_find(rig.peer, 5, 0);
 	assert_int_equal(gpadl->runs.bytes, 8192);

@@ -159,7 +159,8 @@ int rig_setup(void **state)
 {
 	const struct vmbus_peer_cfg cfg = { on_hello, on_send, NULL };
 
-	rig = (struct rig){ .n_fds = rig_count_fds(), .features = 0x1f, .guest_fd = -1, .bell.fd = -1, .n_granted = ~0u };
+	rig = (struct rig){ .features = 0x1f, .guest_fd = -1, .bell.fd = -1, .n_granted = ~0u };
+	rig.n_fds = rig_count_fds();
 	rig.ram = rig_memfd(RAM_BYTES, F_SEAL_SHRINK);
 	rig.state = rig_memfd(sizeof(struct vmbus_state), F_SEAL_SHRINK | F_SEAL_GROW);
 	for (int i = 0; i < 2; i++)
@@ -295,7 +296,7 @@ void rig_load(void)
 	struct gpadl_message rings = a_gpadl(RINGS, 0, 16, 8);
 	struct gpadl_message buffer = a_gpadl(BUFFER, 0, 100, 64);
 
-	assert_int_equal(ASK(REGION_ADD, ram, rig.ram), 0);
+	assert_int_equal(ASK_FDS(REGION_ADD, ram, rig.ram), 0);
 	assert_int_equal(rig_ask_gpadl(&rings), 0);
 	assert_int_equal(rig_ask_gpadl(&buffer), 0);
 }
@@ -315,7 +316,7 @@ void rig_bring_to(enum stage stage)
 
 		rig_hello();
 		if (rig.features & VMBUS_USER_STATE)
-			assert_int_equal(ASK(STATE, m, rig.state), 0);
+			assert_int_equal(ASK_FDS(STATE, m, rig.state), 0);
 		rig_load();
 	}
 	if (stage >= SERVING)
@@ -329,7 +330,7 @@ void rig_open_channel_0(void)
 {
 	struct vmbus_user_open m = an_open(0, RINGS);
 
-	assert_int_equal(ASK(OPEN, m, rig.bells[0], rig.bells[1]), 0);
+	assert_int_equal(ASK_FDS(OPEN, m, rig.bells[0], rig.bells[1]), 0);
 }
 
 void rig_restart(void)
@@ -357,22 +358,21 @@ int rig_ask_right(enum vmbus_user_type type)
 
 	switch (type) {
 	case VMBUS_USER_TYPE_HELLO: return ASK(HELLO, hello_message);
-	case VMBUS_USER_TYPE_STATE: return ASK(STATE, state, rig.state);
-	case VMBUS_USER_TYPE_REGION_ADD: return ASK(REGION_ADD, add, rig.ram);
+	case VMBUS_USER_TYPE_STATE: return ASK_FDS(STATE, state, rig.state);
+	case VMBUS_USER_TYPE_REGION_ADD: return ASK_FDS(REGION_ADD, add, rig.ram);
 	case VMBUS_USER_TYPE_REGION_DEL:
 		if (vmbus_peer_ready(rig.peer))
-			ASK(REGION_ADD, add, rig.ram);
+			ASK_FDS(REGION_ADD, add, rig.ram);
 		return ASK(REGION_DEL, del);
 	case VMBUS_USER_TYPE_GPADL: return rig_ask_gpadl(&gpadl);
 	case VMBUS_USER_TYPE_GPADL_TEARDOWN: return ASK(GPADL_TEARDOWN, gone);
-	case VMBUS_USER_TYPE_OPEN: return ASK(OPEN, open, rig.bells[0], rig.bells[1]);
+	case VMBUS_USER_TYPE_OPEN: return ASK_FDS(OPEN, open, rig.bells[0], rig.bells[1]);
 	case VMBUS_USER_TYPE_CLOSE: return ASK(CLOSE, close_message);
 	case VMBUS_USER_TYPE_TARGET:
-		ASK(OPEN, open, rig.bells[0], rig.bells[1]);
-		return ASK(TARGET, target, rig.bells[1]);
+		ASK_FDS(OPEN, open, rig.bells[0], rig.bells[1]);
+		return ASK_FDS(TARGET, target, rig.bells[1]);
 	case VMBUS_USER_TYPE_MONITOR: return ASK(MONITOR, monitor);
 	case VMBUS_USER_TYPE_DIRTY_LOG: return ASK(DIRTY_LOG, log);
 	default: return rig_ask_plain(type);
 	}
 }
-

@@ -68,11 +68,12 @@ int rig_ask_plain(enum vmbus_user_type type);
 int rig_ask_gpadl(struct gpadl_message *m);
 int rig_last_status(void);
 
-// The same with a struct and the descriptors behind it.
-#define ASK(type, message, ...)                                                                    \
-	rig_ask(VMBUS_USER_TYPE_##type, &(message), sizeof(message),                               \
-		(const int[]){ __VA_ARGS__ __VA_OPT__(, ) -1 },                                    \
-		(uint32_t)(sizeof((const int[]){ __VA_ARGS__ __VA_OPT__(, ) -1 }) / sizeof(int) - 1))
+// The same with a struct; ASK_FDS: with the descriptors behind it, one or more.
+#define ASK(type, message)                                                                         \
+	rig_ask(VMBUS_USER_TYPE_##type, &(message), sizeof(message), NULL, 0)
+#define ASK_FDS(type, message, ...)                                                                \
+	rig_ask(VMBUS_USER_TYPE_##type, &(message), sizeof(message), (const int[]){ __VA_ARGS__ }, \
+		(uint32_t)(sizeof((const int[]){ __VA_ARGS__ }) / sizeof(int)))
 
 // Sends a right message of that type, for a thing that is there (or not yet).
 int rig_ask_right(enum vmbus_user_type type);

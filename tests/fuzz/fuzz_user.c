@@ -64,8 +64,11 @@ static int on_memory(void *arg, const struct guest_memory *memory, bool wait)
 
 static int on_gone(void *arg, const struct vmbus_peer_gpadl *gpadl)
 {
-	for (uint32_t i = 0; i < gpadl->runs.n; i++)
-		gpadl->runs.runs[i].host[0] = gpadl->runs.runs[i].host[gpadl->runs.runs[i].bytes - 1];
+	for (uint32_t i = 0; i < gpadl->runs.n; i++) {
+		const struct vmbus_run *run = &gpadl->runs.runs[i];
+
+		run->host[0] = run->host[run->bytes - 1];
+	}
 	return rig.later ? VMBUS_PEER_LATER : 0;
 }
 
@@ -170,10 +173,9 @@ static void prepare(void)
 
 static int lowest_free_fd(void)
 {
-	int fd = fcntl(rig.kinds[0], F_DUPFD_CLOEXEC, 0);
-
-	close(fd);
-	return fd;
+	for (int fd = 0;; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			return fd;
 }
 
 // Takes one record from data[size] into the datagram. Returns its bytes, 0 at the end.

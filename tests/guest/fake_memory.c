@@ -93,11 +93,14 @@ static int map(struct fake_buffer *buffer, const struct fake_memory *memory)
 		return -ENOMEM;
 	buffer->at = at;
 	buffer->mapped = true;
-	for (uint32_t i = 0; i < buffer->n_pages; i++)
-		if (mmap(at + (size_t)i * VMBUS_PAGE_BYTES, VMBUS_PAGE_BYTES,
-			 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory->fd,
-			 (off_t)buffer->pages[i] * VMBUS_PAGE_BYTES) == MAP_FAILED)
+	for (uint32_t i = 0; i < buffer->n_pages; i++) {
+		const void *page = mmap(at + (size_t)i * VMBUS_PAGE_BYTES, VMBUS_PAGE_BYTES,
+					PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory->fd,
+					(off_t)buffer->pages[i] * VMBUS_PAGE_BYTES);
+
+		if (page == MAP_FAILED)
 			return -ENOMEM;
+	}
 	return 0;
 }
 

@@ -11,17 +11,23 @@
 #   pmd_quiet NAME            pauses and waits until nothing is under way
 #   expect_clean NAME         nothing lost, doubled, reordered or damaged; nothing is held
 #   pmd_quit NAME             ends it well
+#   fake_start NAME ARG...    weft-fake-guest at NIC NAME, until its driver is up (or it has ended)
+#   fake_wait NAME [STATUS]   until it ends by itself, with that exit code (0)
+#   fake_stop NAME            ends it; it must have nothing to complain of
+#   fake_get NAME FIELD       of the numbers it has printed at its end
 set -eu
 
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scenario/lib.sh"
 
-declare -A pmd_pids=() pmd_in=() pmd_out=()
+declare -A pmd_pids=() pmd_in=() pmd_out=() fake_pids=()
+fake_command=() # what to start weft-fake-guest by, such as: nice -n -10
 
 # They see the end of their input when we are gone; a driver that waits for an answer does not.
 kill_guests()
 {
 	[ ${#pmd_pids[@]} -eq 0 ] || kill -9 "${pmd_pids[@]}" 2>/dev/null || :
+	[ ${#fake_pids[@]} -eq 0 ] || kill -9 "${fake_pids[@]}" 2>/dev/null || :
 }
 on_exit+=(kill_guests)
 
@@ -91,13 +97,15 @@ pmd_has_received()
 	[ "$(pmd_get "$1" "d['received']")" -ge "$2" ]
 }
 
+# The switch has answered all that was sent, and nothing comes any more.
 pmd_is_quiet()
 {
 	local before
 	before=$(pmd_get "$1" "[x['received'] for x in n]")
 	sleep 0.2
 	pmd "$1" report
-	[ "$(pmd_get "$1" "[x['received'] for x in n]")" = "$before" ]
+	[ "$(pmd_get "$1" "[x['received'] for x in n]")" = "$before" ] &&
+		[ "$(pmd_get "$1" "all(f == x['descriptors'] for x in n for f in x['free_descriptors'])")" = True ]
 }
 
 pmd_quiet()
@@ -148,4 +156,47 @@ pmd_quit()
 	wait "${pmd_pids[$1]}" || fail "weft-pmd $1 ended with $?: $(tail -n 3 "$dir/$1.log")"
 	unset "pmd_pids[$1]"
 	expect_silent_driver "$1"
+}
+
+# --- guests of our own: weft-fake-guest ---
+
+fake_is_up()
+{
+	grep -qs '^ready' "$dir/$1.fake" || ! kill -0 "${fake_pids[$1]}" 2>/dev/null
+}
+
+# The NIC is NAME up to a dot, so that several may follow each other there: g0.slow.
+fake_start()
+{
+	local name=$1
+	shift
+	rm -f "$dir/$name.fake"
+	timeout 170 "${fake_command[@]}" "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic "${name%%.*}" "$@" \
+		>"$dir/$name.fake" 2>"$dir/$name.log" &
+	fake_pids[$name]=$!
+	wait_for 30 fake_is_up "$name" || fail "fake guest $name does not come up"
+}
+
+fake_said()
+{
+	cat "$dir/$1.log" "$dir/$1.fake"
+}
+
+fake_wait()
+{
+	local status=0
+	wait "${fake_pids[$1]}" || status=$?
+	unset "fake_pids[$1]"
+	[ "$status" = "${2:-0}" ] || fail "fake guest $1 ended with $status: $(fake_said "$1")"
+}
+
+fake_stop()
+{
+	kill "${fake_pids[$1]}" 2>/dev/null || :
+	fake_wait "$1"
+}
+
+fake_get()
+{
+	tail -n 1 "$dir/$1.fake" | json "d['$2']"
 }

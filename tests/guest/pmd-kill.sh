@@ -50,6 +50,7 @@ kill_often()
 		"all(f == 0 for x in n for f in x['free_descriptors'])"
 	echo "sent into a dead switch: $(pmd_get pair "d['sent'] - $before") frames"
 	guest_weftd
+	wait_for 20 served $(($1 + 1)) || fail "not served again: $(cat "$dir/pair.json")"
 	pmd_quiet pair
 	expect_held_nothing pair
 	pmd_quit pair

@@ -180,7 +180,7 @@ static void impossible_checksum_requests(void **state)
 		RNDIS_TX_IS_IPV6 | RNDIS_TX_TCP | 34 << 16, // it is IPv4
 		RNDIS_TX_IS_IPV4 | RNDIS_TX_TCP | 1023 << 16,
 		RNDIS_TX_IS_IPV4 | RNDIS_TX_TCP | 13 << 16,
-		RNDIS_TX_IS_IPV4 | RNDIS_TX_IS_IPV6 | RNDIS_TX_TCP | RNDIS_TX_UDP | 0xffff << 16,
+		RNDIS_TX_IS_IPV4 | RNDIS_TX_IS_IPV6 | RNDIS_TX_TCP | RNDIS_TX_UDP | 0xffffu << 16,
 		0xffffffff,
 	};
 	const struct test_frame frame = { .payload_bytes = 20 };

@@ -14,7 +14,8 @@
 #include <rte_memory.h>
 
 #define FREE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
-#define OTHER_MIB 64 // EAL, descriptors and staging rings of queues
+#define OTHER_MIB 48
+#define QUEUE_MIB 4 // staging ring, descriptors, books of receive sections
 #define MAX_ARGS 48
 #define POOL_CACHE 256
 
@@ -60,7 +61,8 @@ static int init(const struct eal_cfg *cfg, uint32_t mib, bool huge)
 	char lcores[32], memory[16], *argv[MAX_ARGS] = {
 		"weft-pmd", huge ? "--in-memory" : "--no-shconf",
 		huge ? "--single-file-segments" : "--no-huge", "--no-telemetry",
-		"--iova-mode=va", "--no-pci", "--log-level=notice", "--lcores", lcores, "-m", memory,
+		"--iova-mode=va", "--no-pci", "--log-level=notice", "--lcores", lcores, "-m",
+		memory,
 	};
 	int argc = 11;
 
@@ -99,13 +101,21 @@ static int add_memory(const struct rte_memseg_list *list, const struct rte_memse
 	return 0;
 }
 
+// Memory for the pool and what queues need. Without huge pages no mbuf may cross a page's end.
+static uint32_t wanted_mib(const struct eal_cfg *cfg, bool huge)
+{
+	uint64_t object = cfg->room + RTE_PKTMBUF_HEADROOM + 256, page = huge ? 64 : 4096;
+
+	return (uint32_t)(cfg->n_mbufs * ((object + page - 1) / page * page) >> 20) + OTHER_MIB +
+	       cfg->n_queues * QUEUE_MIB;
+}
+
 int eal_start(const struct eal_cfg *cfg, struct eal *eal, struct err *err)
 {
-	uint64_t bytes = (uint64_t)cfg->n_mbufs * (cfg->room + RTE_PKTMBUF_HEADROOM + 256);
-	uint32_t mib = (uint32_t)(bytes >> 20) + OTHER_MIB;
+	uint32_t mib = wanted_mib(cfg, true);
 
 	*eal = (struct eal){ .huge = !cfg->no_huge && free_huge_mib() >= mib };
-	if (init(cfg, mib, eal->huge) < 0)
+	if (init(cfg, wanted_mib(cfg, eal->huge), eal->huge) < 0)
 		return err_set(err, rte_errno ?: EIO, "DPDK does not start: %s",
 			       rte_strerror(rte_errno));
 	redirect_log();

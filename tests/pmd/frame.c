@@ -177,7 +177,8 @@ void frame_write(const struct frame_cfg *cfg, const struct frame_place *place, u
 
 // --- checking ----------------------------------------------------------------------------------
 
-static bool checksums_hold(const uint8_t *frame, const struct layers *at, struct frame_claims claims)
+static bool checksums_hold(const uint8_t *frame, const struct layers *at,
+			   struct frame_claims claims)
 {
 	const uint8_t *l4 = frame + at->l2_bytes + at->l3_bytes;
 	uint64_t sum;

@@ -10,7 +10,8 @@
 
 #include "net/csum.h"
 
-#define ATTACH_S 30 // to wait for the switch
+#define ATTACH_S 30      // to wait for the switch
+#define RECEIVE_BURSTS 8 // of one queue in its turn
 
 static const char *vhost_device(uint32_t number, char name[32])
 {
@@ -232,7 +233,8 @@ static uint32_t allowed(struct guest *g)
 	now = rte_rdtsc();
 	// Who falls behind by 10 ms does not catch up.
 	if (!g->rate_from_tsc || g->rate_from_tsc + g->rate_sent * rte_get_tsc_hz() / g->cfg.rate +
-						rte_get_tsc_hz() / 100 < now) {
+						 rte_get_tsc_hz() / 100 <
+					 now) {
 		g->rate_from_tsc = now;
 		g->rate_sent = 0;
 	}
@@ -300,6 +302,14 @@ static void enter(struct guest *g, const struct frame_seen *seen)
 		ledger_frame(ledger, seen->place.flow, seen->place.number);
 }
 
+// Is it to us? What a switch floods is not.
+static bool is_ours(const struct guest *g, const struct rte_mbuf *m)
+{
+	const struct eth_header *eth = rte_pktmbuf_mtod(m, const struct eth_header *);
+
+	return g->cfg.frames.n_macs > 1 || memcmp(&eth->dst, &g->port.mac, sizeof(eth->dst)) == 0;
+}
+
 static void look_at(struct guest *g, const struct rte_mbuf *m)
 {
 	struct frame_claims claims = {
@@ -311,6 +321,10 @@ static void look_at(struct guest *g, const struct rte_mbuf *m)
 	struct frame_seen seen;
 	enum frame_verdict verdict = FRAME_CORRUPT;
 
+	if (!is_ours(g, m)) {
+		g->counters.foreign++;
+		return;
+	}
 	g->counters.ip_good += claims.ip_good;
 	g->counters.l4_good += claims.l4_good;
 	if (m->data_len == m->pkt_len) // the switch delivers in one piece
@@ -377,17 +391,11 @@ static void note_pause(struct guest *g, bool busy)
 	g->last_received_tsc = now;
 }
 
-uint32_t guest_receive(struct guest *g, uint32_t queue, bool busy)
+static uint32_t receive_burst(struct guest *g, uint32_t queue)
 {
 	struct rte_mbuf *pkts[GUEST_BURST];
-	uint32_t n;
+	uint32_t n = rte_eth_rx_burst(g->port.id, (uint16_t)queue, pkts, GUEST_BURST);
 
-	if (g->cfg.echoes && guest_flush(g, queue))
-		return 0;
-	n = rte_eth_rx_burst(g->port.id, (uint16_t)queue, pkts, GUEST_BURST);
-	if (!n)
-		return 0;
-	note_pause(g, busy);
 	g->queues[queue].n_received += n;
 	g->counters.received += n;
 	for (uint32_t i = 0; i < n; i++)
@@ -400,4 +408,20 @@ uint32_t guest_receive(struct guest *g, uint32_t queue, bool busy)
 		look_at(g, pkts[i]);
 	rte_pktmbuf_free_bulk(pkts, n);
 	return n;
+}
+
+uint32_t guest_receive(struct guest *g, uint32_t queue, bool busy)
+{
+	uint32_t total = 0, n = GUEST_BURST;
+
+	// More than a sender's burst: hashes are not spread evenly.
+	for (int i = 0; n == GUEST_BURST && i < RECEIVE_BURSTS; i++) {
+		if (g->cfg.echoes && guest_flush(g, queue))
+			break;
+		n = receive_burst(g, queue);
+		total += n;
+	}
+	if (total)
+		note_pause(g, busy);
+	return total;
 }

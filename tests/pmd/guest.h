@@ -70,7 +70,7 @@ int guest_reopen(struct guest *guest, struct err *err);
 void guest_leave(struct guest *guest);
 int guest_return(struct guest *guest, struct err *err);
 
-// One burst; returns its frames. `busy`: pauses count.
+// The turn of a queue; both return the frames. `busy`: pauses count.
 uint32_t guest_receive(struct guest *guest, uint32_t queue, bool busy);
 uint32_t guest_send(struct guest *guest, uint32_t queue);
 

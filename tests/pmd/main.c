@@ -89,7 +89,7 @@ static uint32_t mbufs(const struct options *opt)
 	// What queues, staging rings and caches may hold, and a frame may be several.
 	uint64_t n = (uint64_t)opt->n_nics *
 			     ((uint64_t)opt->queues * opt->descriptors * RTE_MIN(opt->chain, 8u) +
-			      opt->staged) +
+			      (uint64_t)RTE_MIN(opt->queues, 2u) * opt->staged) +
 		     4096;
 
 	return opt->mode == MODE_ATTACH ? 2047 : (uint32_t)RTE_MIN(n, 200000u);
@@ -110,7 +110,7 @@ static struct guest_cfg guest_cfg(const struct app *a, uint32_t i)
 			 .n_memory = a->eal.n_memory },
 		.port = { .n_queues = opt->queues,
 			  .n_descriptors = opt->descriptors,
-			  .n_staged = opt->staged / opt->queues,
+			  .n_staged = opt->staged,
 			  .mtu = opt->mtu,
 			  .devargs = opt->driver,
 			  .pool = a->eal.pool },
@@ -171,6 +171,7 @@ static int start_eal(struct app *a, struct err *err)
 	bool large = a->opt.mtu > 1500;
 	struct eal_cfg cfg = { .core = (int)a->opt.core,
 			       .n_mbufs = mbufs(&a->opt),
+			       .n_queues = a->opt.n_nics * a->opt.queues,
 			       .room = large ? LARGE_ROOM : MBUF_ROOM,
 			       .no_huge = a->opt.no_huge,
 			       .vdevs = list };
@@ -376,7 +377,7 @@ static void chores(struct app *a)
 		look_for_ports(a);
 	}
 	if (a->phase == PHASE_RUN && ((a->opt.seconds && seconds_run(a) >= a->opt.seconds) ||
-				    (sent_all(a) && !a->opt.control)))
+				      (sent_all(a) && !a->opt.control)))
 		enter_phase(a, PHASE_DRAIN);
 	if (stop_wanted && a->phase != PHASE_DRAIN)
 		enter_phase(a, PHASE_DRAIN);

@@ -39,7 +39,11 @@ static uint32_t ring_bytes(const struct nic *nic)
 }
 
 static uint32_t relid(uint32_t channel) { return channel + 1; }
-static uint64_t round_up(uint64_t bytes) { return (bytes + HUGE_BYTES - 1) & ~(uint64_t)(HUGE_BYTES - 1); }
+
+static uint64_t round_up(uint64_t bytes)
+{
+	return (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+}
 
 // --- memory ------------------------------------------------------------------------------------
 
@@ -49,7 +53,8 @@ static int make_file(const char *name, uint64_t bytes, bool huge)
 	int fd = -1;
 
 	if (huge && bytes % HUGE_BYTES == 0)
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
+		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB |
+						MFD_HUGE_2MB);
 	// Huge pages are only promised when they are touched: allocating tells.
 	if (fd >= 0 && (ftruncate(fd, (off_t)bytes) || fallocate(fd, 0, 0, (off_t)bytes))) {
 		close(fd);
@@ -338,8 +343,9 @@ int nic_attach(struct nic *nic, const struct nic_cfg *cfg, uint32_t seconds, str
 	uint32_t number = nic->number, life = nic->life;
 	int ret;
 
-	*nic = (struct nic){ .cfg = *cfg, .number = number, .life = life, .buffers = -1,
-			     .pages = -1 };
+	*nic = (struct nic){
+		.cfg = *cfg, .number = number, .life = life, .buffers = -1, .pages = -1
+	};
 	ret = make_memory(nic);
 	if (ret)
 		return err_set(err, -ret, "%s: no memory for rings and buffers", cfg->name);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A synthetic NIC as its VMM sees it: memory for rings and buffers, GPADLs, channels, doorbells. The
-// guest's half, the driver, is DPDK's (port.h); what it sees of this is uio.h.
+// A synthetic NIC as its VMM sees it: memory for rings and buffers, GPADLs, channels, doorbells.
+// The guest's half, the driver, is DPDK's (port.h); what it sees of this is uio.h.
 //
-// nic_attach makes the NIC known to the switch and gives it the memory; nic_plug opens channel 0 and
-// shows a device to DPDK; sub-channels follow when the driver asks for them. nic_unplug closes all.
+// nic_attach makes the NIC known to the switch and gives it the memory; nic_plug opens channel 0
+// and shows a device to DPDK; sub-channels follow when the driver asks for them. nic_unplug closes
+// all.
 // Threads: functions here are the main thread's, ops of the client the VMM thread's.
 #pragma once
 

@@ -11,7 +11,7 @@
 
 static const char usage[] =
 	"usage: weft-pmd [OPTION...] MODE NIC...\n"
-	"DPDK's netvsc driver as a guest of weftd, without Hyper-V. Prints a line of JSON at the end.\n"
+	"DPDK's netvsc driver as a guest of weftd, without Hyper-V. Ends with a line of JSON.\n"
 	"\n"
 	"A NIC is the name of a port of kind netvsp, or vhost:PATH (the socket that a vhost-user\n"
 	"client connects to) for comparison.\n"
@@ -29,16 +29,18 @@ static const char usage[] =
 	"  --ring-pages N       (512)    --receive-mib N  (31)     --send-mib N  (16)\n"
 	"  --mtu BYTES          (1500)   --driver ARGS    such as tx_copybreak=0\n"
 	"traffic\n"
-	"  --size A[-B]         bytes without FCS (60)  --flows N  a NIC (64)   --macs N  pairs (1)\n"
-	"  --rate N             frames a second and NIC --count N  frames a NIC --seconds N\n"
-	"  --chain N            pieces of a frame       --ipv6     --vlan ID    --csum\n"
-	"  --tso MSS            TCP, cut by the switch  --no-fill  headers only, payload is not looked at\n"
-	"  --to MAC             of send                 --sender N of the first NIC (0)\n"
+	"  --size A[-B]         bytes without FCS (60)\n"
+	"  --flows N            a NIC (64)   --macs N   pairs (1)   --sender N   of the first (0)\n"
+	"  --rate N             frames a second and NIC             --count N    frames a NIC\n"
+	"  --seconds N          --chain N    pieces of a frame\n"
+	"  --ipv6  --csum       --vlan ID    --tso MSS  TCP, cut by the switch\n"
+	"  --no-fill            headers only, the payload is not looked at\n"
+	"  --to MAC             of send\n"
 	"  --one-way            pair: the second only receives\n"
 	"process\n"
 	"  --core N             CPU that works (0)      --no-huge  --poll  never sleep\n"
-	"  --control            take commands from standard input, each answered by a line of JSON:\n"
-	"                       report, pause, resume, fill, restart, reopen, spread FIRST N, quit\n";
+	"  --control            take commands from standard input, answer each by a line of JSON:\n"
+	"                       report pause resume fill restart reopen quit, spread FIRST N\n";
 
 enum {
 	OPT_HELP = 1,
@@ -189,12 +191,12 @@ int options_parse(int argc, char **argv, struct options *opt, struct err *err)
 	struct option longs[ARRAY_SIZE(settings) + 1] = { 0 };
 	int c, ret;
 
-	for (uint32_t i = 0; i < ARRAY_SIZE(settings); i++)
+	for (uint32_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		bool alone = settings[i].kind == OPT_FLAG || settings[i].kind == OPT_HELP;
+
 		longs[i] = (struct option){ settings[i].name,
-					    settings[i].kind == OPT_FLAG || settings[i].kind == OPT_HELP ?
-						    no_argument :
-						    required_argument,
-					    NULL, (int)i };
+					    alone ? no_argument : required_argument, NULL, (int)i };
+	}
 	*opt = (struct options){
 		.socket = "/run/weft/vmbus.sock", .queues = 1, .descriptors = 512, .staged = 8192,
 		.ring_pages = 512, .receive_mib = 31, .send_mib = 16, .mtu = 1500,

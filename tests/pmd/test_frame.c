@@ -60,8 +60,8 @@ static void damage_is_seen(void **)
 
 		frame_write(cfg, &place, 200, frame);
 		for (uint32_t at = sizeof(struct eth_header); at < 200; at++) {
-			// What no checksum covers: ports of UDP over IPv4, that goes without; class,
-			// flow label and hop limit of IPv6.
+			// What no checksum covers: ports of UDP over IPv4, that goes without;
+			// class, flow label and hop limit of IPv6.
 			bool bare = cfg->ipv6 ? at < 18 || at == 21 :
 						!cfg->tcp && at >= 34 && at < 38;
 

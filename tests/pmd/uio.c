@@ -221,7 +221,8 @@ void uio_del(struct uio_device *device)
 // Where a path leads: into our folder (in buffer[PATH_MAX]) or where it says.
 static const char *redirect(const char *path, char *buffer)
 {
-	if (!*root || (strncmp(path, "/sys/bus/vmbus", 14) != 0 && strncmp(path, "/dev/uio", 8) != 0))
+	if (!*root ||
+	    (strncmp(path, "/sys/bus/vmbus", 14) != 0 && strncmp(path, "/dev/uio", 8) != 0))
 		return path;
 	snprintf(buffer, PATH_MAX, "%s%s", root, path);
 	return buffer;

@@ -2,9 +2,9 @@
 // What Linux's uio_hv_generic shows to DPDK, without a kernel that has it: a folder of our own in
 // the place of /sys/bus/vmbus, and devices /dev/uioN whose five maps are pieces of files.
 //
-// DPDK's libraries meet it because this program exports fopen64, open64, opendir, access and mmap64,
-// and the dynamic linker finds those first. Calls for other paths go through unchanged. The folder
-// lies in /dev/shm and goes when the process ends, killed or not.
+// DPDK's libraries meet it because this program exports fopen64, open64, opendir, access and
+// mmap64, and the dynamic linker finds those first. Calls for other paths go through unchanged.
+// The folder lies in /dev/shm and goes when the process ends, killed or not.
 // Facts: DPDK's drivers/bus/vmbus/linux, Linux's drivers/uio/uio_hv_generic.c.
 #pragma once
 
