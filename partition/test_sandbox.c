@@ -21,6 +21,7 @@ static void work(void)
 
 	if (!memory || page == MAP_FAILED)
 		_exit(2);
+	munmap(page, 4096);
 	free(memory);
 }
 
