@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -13,6 +14,7 @@
 
 struct vm_console_io {
 	int in, out; // -1: none
+	int slave;   // kept open: a pseudo terminal that nobody has open hangs up
 	bool is_terminal;
 	struct termios saved;
 	char path[64]; // of the pseudo terminal
@@ -34,7 +36,8 @@ static int open_pty(struct vm_console_io *c)
 		tcsetattr(fd, TCSANOW, &raw);
 	}
 	c->in = c->out = fd;
-	return 0;
+	c->slave = open(c->path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return c->slave < 0 ? -errno : 0;
 }
 
 // Keys go to the guest as they are struck.
@@ -60,7 +63,7 @@ int vm_console_create(const struct vm_options *options, struct vm_console_io **o
 
 	if (!c)
 		return err_set(err, ENOMEM, "no memory for the console");
-	c->in = c->out = -1;
+	c->in = c->out = c->slave = -1;
 	if (options->console == VM_CONSOLE_STDIO) {
 		open_stdio(c);
 	} else if (options->console == VM_CONSOLE_PTY) {
@@ -88,6 +91,8 @@ void vm_console_destroy(struct vm_console_io *console)
 		loop_fd_del(console->loop, console->in);
 	if (console->out > STDERR_FILENO)
 		close(console->out);
+	if (console->slave >= 0)
+		close(console->slave);
 	free(console);
 }
 
@@ -98,7 +103,7 @@ static void on_input(void *arg, uint32_t events)
 	ssize_t n = read(c->in, bytes, sizeof(bytes));
 
 	if (n <= 0) {
-		// The end of a pipe. A pseudo terminal that nobody has open says EIO for ever.
+		// The end of a pipe, or of a terminal.
 		if (n == 0 || errno != EAGAIN) {
 			loop_fd_del(c->loop, c->in);
 			c->loop = NULL;
@@ -127,7 +132,12 @@ int vm_console_watch(struct vm_console_io *console, struct loop *loop, vm_consol
 
 void vm_console_write(struct vm_console_io *console, const uint8_t *bytes, uint32_t n)
 {
-	if (console->out >= 0 && write(console->out, bytes, n) < 0)
+	struct pollfd out = { .fd = console->out, .events = POLLOUT };
+
+	// A reader that is gone or asleep must not stop a processor.
+	if (console->out < 0 || poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+		return;
+	if (write(console->out, bytes, n) < 0)
 		return; // nobody takes it
 }
 
