@@ -2,6 +2,7 @@
 // A running weft-vm: what its files share. Control.
 #pragma once
 
+#include "base/log.h"
 #include "control/loop.h"
 #include "control/server.h"
 #include "daemon/vm_console.h"
@@ -24,6 +25,7 @@ struct vm {
 	struct vm_console_io *console;
 	struct partition *partition;
 	bool is_paused; // by the control socket
+	struct log_limit crashes; // that were logged
 	int signal_fd;
 	enum vm_status status;
 };

@@ -23,7 +23,10 @@ static void on_console(void *owner, const uint8_t *bytes, uint32_t n)
 static void on_crash(void *owner, const struct partition_crash *crash)
 {
 	struct vm *vm = owner;
+	uint32_t kept_back;
 
+	if (!log_limit_pass(&vm->crashes, 1, &kept_back))
+		return;
 	log_error("%s: the guest has crashed: %llx %llx %llx %llx %llx",
 		  vm->options.partition.name, (unsigned long long)crash->parameters[0],
 		  (unsigned long long)crash->parameters[1],

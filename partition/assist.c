@@ -320,6 +320,7 @@ static bool install_stub(struct partition_vcpu *vcpu, uint64_t gpa)
 void partition_assist_system_calls(struct partition_vcpu *vcpu, uint64_t gpa)
 {
 	if (vcpu->partition->emulated && !install_stub(vcpu, gpa))
-		log_warning("%s: system calls of the guest's programs will not work: its page "
-			    "tables are not understood", vcpu->partition->cfg.name);
+		partition_say(vcpu->partition, LOG_LEVEL_WARNING,
+			      "system calls of the guest's programs will not work: its page "
+			      "tables are not understood");
 }

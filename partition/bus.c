@@ -38,8 +38,8 @@ static int connected(void *vmm, const struct vmbus_contact *contact)
 {
 	struct partition_bus *bus = vmm;
 
-	log_info("%s: the guest connects to VMBus %u.%u", bus->partition->cfg.name,
-		 contact->version >> 16, contact->version & 0xffff);
+	partition_say(bus->partition, LOG_LEVEL_INFO, "the guest connects to VMBus %u.%u",
+		      contact->version >> 16, contact->version & 0xffff);
 	return 0;
 }
 
@@ -173,8 +173,8 @@ void partition_bus_retarget(struct partition_bus *bus, uint32_t vp)
 			bus->n_open[PARTITION_BUS_RETARGET]++;
 	while (bus->n_open[PARTITION_BUS_RETARGET] > 0 && !p->leaving)
 		if (pthread_cond_timedwait(&p->changed, &p->lock, &until)) {
-			log_warning("%s: the switch does not say where its events go",
-				    p->cfg.name);
+			partition_say(p, LOG_LEVEL_WARNING,
+				      "the switch does not say where its events go");
 			return;
 		}
 }

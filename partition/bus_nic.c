@@ -10,11 +10,6 @@
 #include "base/log.h"
 #include "partition/bus_impl.h"
 
-static const char *vm_name(const struct partition_nic *nic)
-{
-	return nic->bus->partition->cfg.name;
-}
-
 // --- bells -------------------------------------------------------------------------------------
 
 static int doorbell(void *vmm, uint32_t channel, uint32_t connection_id)
@@ -78,8 +73,8 @@ static void attached(void *vmm, const struct vmbus_client_peer *peer)
 
 	nic->state.is_served = true;
 	nic->state.why[0] = '\0';
-	log_info("%s: NIC %s is served%s", vm_name(nic), nic->state.name,
-		 peer->resumed ? " again" : "");
+	partition_say(nic->bus->partition, LOG_LEVEL_INFO, "NIC %s is served%s", nic->state.name,
+		      peer->resumed ? " again" : "");
 }
 
 static void detached(void *vmm, const char *why, bool final)
@@ -88,15 +83,16 @@ static void detached(void *vmm, const char *why, bool final)
 
 	nic->state.is_served = false;
 	snprintf(nic->state.why, sizeof(nic->state.why), "%s", why);
-	log_warning("%s: NIC %s is not served%s: %s", vm_name(nic), nic->state.name,
-		    final ? " any more" : "", why);
+	partition_say(nic->bus->partition, LOG_LEVEL_WARNING, "NIC %s is not served%s: %s",
+		      nic->state.name, final ? " any more" : "", why);
 }
 
 static void says(void *vmm, const char *sentence)
 {
 	struct partition_nic *nic = vmm;
 
-	log_warning("%s: NIC %s: %s", vm_name(nic), nic->state.name, sentence);
+	partition_say(nic->bus->partition, LOG_LEVEL_WARNING, "NIC %s: %s", nic->state.name,
+		      sentence);
 }
 
 static void done(void *vmm, uint64_t cookie, int status)
@@ -117,7 +113,7 @@ static void gone(void *vmm)
 {
 	struct partition_nic *nic = vmm, **at = &nic->bus->nics;
 
-	log_info("%s: NIC %s is gone", vm_name(nic), nic->state.name);
+	partition_say(nic->bus->partition, LOG_LEVEL_INFO, "NIC %s is gone", nic->state.name);
 	while (*at != nic)
 		at = &(*at)->next;
 	*at = nic->next;
@@ -209,5 +205,6 @@ void partition_nic_start(struct partition_nic *nic)
 	int ret = vmbus_nic_start(nic->nic);
 
 	if (ret)
-		log_error("%s: NIC %s: %s", vm_name(nic), nic->state.name, strerror(-ret));
+		partition_say(nic->bus->partition, LOG_LEVEL_ERROR, "NIC %s: %s", nic->state.name,
+			      strerror(-ret));
 }

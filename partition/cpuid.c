@@ -149,9 +149,8 @@ static bool adapt_emulated(const struct partition_cpuid_cfg *cfg, struct kvm_cpu
 		e->edx &= EXT_EDX_BASIC;
 		return true;
 	case 0x80000002: case 0x80000003: case 0x80000004: return true;
-	case 0x80000007:
-		e->eax = e->ebx = e->ecx = 0;
-		e->edx = APM_INVARIANT_TSC;
+	case 0x80000007: // a TSC that cannot be set after a restore is not one to live by
+		e->eax = e->ebx = e->ecx = e->edx = 0;
 		return true;
 	case 0x80000008:
 		e->eax = 0x3024; // 36 physical and 48 virtual address bits
@@ -165,7 +164,7 @@ void partition_cpuid_build(const struct partition_cpuid *supported,
 			   const struct partition_cpuid_cfg *cfg, struct partition_cpuid *out)
 {
 	uint32_t n = supported->head.nent;
-	bool invariant_tsc = cfg->emulated;
+	bool invariant_tsc = false;
 
 	*out = (struct partition_cpuid){};
 	for (uint32_t i = 0; i < n && i < PARTITION_MAX_CPUID; i++) {

@@ -21,6 +21,7 @@
 // Pages that KVM wants for itself on Intel hosts: below the local APIC, outside RAM.
 #define TSS_GPA 0xfffbd000ul
 #define MAX_TIMER 864000000000ull // a day in 100 ns; then one looks again
+#define MAX_LINES 10 // a second, of what a guest can provoke
 #define RETRY_NS 10000000ull
 #define IDENTITY_MAP_GPA 0xfffbc000ull
 
@@ -52,6 +53,24 @@ void partition_interrupt(struct partition *partition, uint32_t vp, uint8_t vecto
 
 	// Fails only if the local APIC is off: nobody is there to hear it.
 	ioctl(partition->vm_fd, KVM_SIGNAL_MSI, &msi);
+}
+
+void partition_say(struct partition *partition, enum log_level level, const char *fmt, ...)
+{
+	uint32_t kept_back;
+	char text[320];
+	va_list ap;
+
+	if (!log_limit_pass(&partition->said, MAX_LINES, &kept_back))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (kept_back)
+		log_write(level, "%s: %s (%u lines before this were kept back)",
+			  partition->cfg.name, text, kept_back);
+	else
+		log_write(level, "%s: %s", partition->cfg.name, text);
 }
 
 void partition_end_with(struct partition *partition, enum partition_end end, const char *fmt, ...)

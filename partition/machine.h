@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 
+#include "base/log.h"
 #include "partition/bells.h"
 #include "partition/boot.h"
 #include "partition/bus.h"
@@ -54,6 +55,7 @@ struct partition {
 	bool has_crashed;
 	enum partition_end end;
 	char why[160];
+	struct log_limit said;   // by partition_say
 	uint64_t tsc_offset;     // guest's TSC - ours
 };
 
@@ -61,6 +63,10 @@ struct partition {
 
 // Ends the partition: processors leave, partition_run says so. The first reason counts. Lock held.
 void partition_end_with(struct partition *partition, enum partition_end end, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+// Logs what a guest can provoke, in limits. Lock held.
+void partition_say(struct partition *partition, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 // Has the control thread look. Lock held or not.

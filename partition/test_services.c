@@ -197,11 +197,13 @@ static void agree(uint32_t i)
 
 static void opening_begins_with_versions(void **state)
 {
+	uint32_t relid;
+
 	agree(HEARTBEAT);
+	relid = channels[HEARTBEAT].relid;
 	assert_int_equal(n_interrupts, 1);
 	// The flag is the relid's.
-	assert_true(ram[SIEFP * PAGE + SINT * 256 + channels[HEARTBEAT].relid / 8] >>
-		    channels[HEARTBEAT].relid % 8 & 1);
+	assert_true(ram[SIEFP * PAGE + SINT * 256 + relid / 8] >> relid % 8 & 1);
 	assert_false(partition_services_signal(services, 12345));
 }
 
@@ -300,16 +302,16 @@ static void closing_ends_it(void **state)
 
 int main(void)
 {
+#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(opening_begins_with_versions, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(heart_beats_after_agreement_only, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(silence_is_counted, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_guest_that_never_reads_costs_nothing, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(time_is_told_at_once, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(shutdown_needs_a_driver, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_is_broken_is_ignored, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(closing_ends_it, set_up, tear_down),
+		WITH(opening_begins_with_versions),
+		WITH(heart_beats_after_agreement_only),
+		WITH(silence_is_counted),
+		WITH(a_guest_that_never_reads_costs_nothing),
+		WITH(time_is_told_at_once),
+		WITH(shutdown_needs_a_driver),
+		WITH(what_is_broken_is_ignored),
+		WITH(closing_ends_it),
 	};
 
 	return cmocka_run_group_tests_name("services", tests, NULL, NULL);

@@ -5,7 +5,6 @@
 #include <time.h>
 #include <x86intrin.h>
 
-#include "base/log.h"
 #include "partition/assist.h"
 #include "partition/machine.h"
 
@@ -111,7 +110,7 @@ static void guest_os(void *owner, uint64_t id)
 	struct partition *p = owner;
 
 	partition_bus_set_guest_os(p->bus, id);
-	log_info("%s: the guest is %016llx", p->cfg.name, (unsigned long long)id);
+	partition_say(p, LOG_LEVEL_INFO, "the guest is %016llx", (unsigned long long)id);
 }
 
 static void page_enabled(void *owner, uint32_t vp, uint64_t gpa)

@@ -117,7 +117,8 @@ static void step(const uint8_t *s)
 	case 1: partition_hv_read_msr(&hv, vp, msr, &value); break;
 	case 2:
 		if (s[0] & 8)
-			partition_hv_hypercall(&hv, 0x5c | (b & 1 ? a : 0), b % ((PAGES + 1) * 4096), a);
+			partition_hv_hypercall(&hv, 0x5c | (b & 1 ? a : 0),
+					       b % ((PAGES + 1) * GUEST_PAGE_BYTES), a);
 		else
 			partition_hv_hypercall(&hv, a, b, a);
 		break;
