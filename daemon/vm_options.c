@@ -5,8 +5,9 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
+
+#include "daemon/option_number.h"
 
 static const char usage[] =
 	"Usage: weft-vm --kernel FILE | --load FILE [OPTION]...\n"
@@ -59,21 +60,6 @@ static const struct option table[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int number(const char *name, const char *text, unsigned long min, unsigned long max,
-		  struct err *err, unsigned long *out)
-{
-	char *end;
-	unsigned long v;
-
-	errno = 0;
-	v = strtoul(text, &end, 0);
-	if (errno || end == text || *end || text[0] == '-' || v < min || v > max)
-		return err_set(err, EINVAL, "%s: '%s' is not a number from %lu to %lu", name, text,
-			       min, max);
-	*out = v;
-	return 0;
-}
-
 static int set_console(struct vm_options *o, const char *text, struct err *err)
 {
 	static const struct {
@@ -101,10 +87,12 @@ static int set_number(struct vm_options *o, int which, const char *text, struct 
 	int ret;
 
 	if (which == OPT_CPUS) {
-		ret = number("cpus", text, 1, PARTITION_MAX_VPS, err, &v);
+		ret = option_number("cpus", text,
+				    (struct option_range){ 1, PARTITION_MAX_VPS }, &v, err);
 		o->partition.n_vps = (uint32_t)v;
 	} else {
-		ret = number("memory", text, 32, 1ul << 20, err, &v);
+		ret = option_number("memory", text,
+				    (struct option_range){ 32, 1ul << 20 }, &v, err);
 		o->partition.memory_bytes = (uint64_t)v << 20;
 	}
 	return ret;
