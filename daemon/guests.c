@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/counter.h"
@@ -78,6 +79,9 @@ int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err 
 		if (getrandom(&service.instance, sizeof(service.instance), 0) < 0)
 			break;
 	ret = netvsp_service_create(&service, &g->service, err);
+	// Anybody may knock; who may attach to a port is decided when they say who they are.
+	if (!ret && service.listen_fd < 0)
+		chmod(cfg->path, 0666);
 	if (!ret) {
 		ret = loop_fd_add(cfg->loop, netvsp_service_fd(g->service), EPOLLIN, on_ready, g);
 		if (ret)

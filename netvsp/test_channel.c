@@ -158,7 +158,7 @@ static void many_pieces_make_a_frame(void **state)
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t left = bytes - done, here = i + 1 < n ? left / (n - i) : left;
 
-			// The last pages of the first region and all that follow, one behind another.
+			// From the last page of the first region on, one behind another.
 			pieces[i] = (struct vmbus_piece){ rig_page_gpa(31) - 50 + done, here };
 			done += here;
 		}
@@ -361,8 +361,8 @@ static void large_sends_go_in_pieces(void **state)
 
 			rig_parse(message, bytes, &received);
 			assert_int_equal(received.packet_id, 1u | flags << 8 | 1u << 16);
-			assert_int_equal(received.present, i ? RIG_PACKET_ID :
-						 RIG_PACKET_ID | RIG_CSUM | (n_tags ? RIG_VLAN : 0));
+			assert_int_equal(received.present & ~(n_tags ? RIG_VLAN : 0u),
+					 RIG_PACKET_ID | (i ? 0 : RIG_CSUM));
 			if (!i) {
 				assert_memory_equal(message + received.offset, flat, 12);
 				at = 12 + skip;

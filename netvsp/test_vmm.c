@@ -420,7 +420,7 @@ static bool await_completion(struct driver *driver, uint8_t *answer)
 	return completed;
 }
 
-static void put(struct driver *driver, const void *nvsp, uint32_t bytes)
+void driver_put(struct driver *driver, const void *nvsp, uint32_t bytes)
 {
 	uint8_t payload[NVSP_MESSAGE_BYTES] = {};
 	const struct vmbus_packet_out packet = {
@@ -433,9 +433,11 @@ static void put(struct driver *driver, const void *nvsp, uint32_t bytes)
 	rig_kick(&driver->rig[0]);
 }
 
+bool driver_await(struct driver *driver) { return await_completion(driver, NULL); }
+
 bool driver_ask(struct driver *driver, const void *nvsp, uint32_t bytes)
 {
-	put(driver, nvsp, bytes);
+	driver_put(driver, nvsp, bytes);
 	return await_completion(driver, NULL);
 }
 
@@ -448,7 +450,7 @@ bool driver_rndis(struct driver *driver, const void *message, uint32_t bytes, ui
 
 	memset(answer, 0, 8);
 	rig_fill_section(&driver->rig[0], 0, 0, message, bytes);
-	put(driver, &nvsp, sizeof(nvsp));
+	driver_put(driver, &nvsp, sizeof(nvsp));
 	return await_completion(driver, answer);
 }
 

@@ -89,6 +89,8 @@ struct driver {
 // Its ends of rings, from the beginning; and the same driver, after its RAM has moved.
 void driver_open(struct driver *driver, struct vmm *vmm, unsigned int channel);
 void driver_move(struct driver *driver, struct vmm *vmm);
+void driver_put(struct driver *driver, const void *nvsp, uint32_t bytes); // asks …
+bool driver_await(struct driver *driver); // … and waits for the completion
 bool driver_ask(struct driver *driver, const void *nvsp, uint32_t bytes); // true: was completed
 bool driver_rndis(struct driver *driver, const void *message, uint32_t bytes, uint8_t *answer);
 void driver_start(struct driver *driver); // up to the packet filter

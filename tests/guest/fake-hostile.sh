@@ -19,13 +19,16 @@ g2=$(weft get port g2 mac)
 fake_command=(nice -n -10)
 
 fake_start g2 receive
-fake_start g0 --seconds 3 send "$g1"
-fake_start g1 --seconds 3 send "$g2"
+fake_start g0 --seconds 2 send "$g1"
+fake_start g1 --seconds 2 send "$g2"
 fake_wait g1
 fake_wait g0
 fake_stop g2
-rate=$(($(fake_get g1 completed) / 3 * 60 / 100))
+rate=$(($(fake_get g1 completed) / 2 * 60 / 100))
 echo "60 % of the capacity: $rate frames a second"
+# The receive buffer has 9039 sections: at this rate it bridges 150 ms in which the guest, which has
+# no core of its own here, does not run.
+[ "$rate" -le 60000 ] || rate=60000
 
 cycles()
 {
@@ -56,12 +59,13 @@ echo "the offender's share of the worker: $share %"
 [ "$share" -le 50 ] || fail "the offender took $share % of the worker"
 fake_stop g1
 fake_stop g2
-lost=$(($(fake_get g1 sent) - $(fake_get g2 numbered)))
+lost=$(($(fake_get g1 completed) - $(fake_get g2 numbered)))
 # On a machine with too much to do a guest may not get to its ring for a while. That is not the
 # offender's doing, and the switch says so.
 late=$(($(drops g2 GuestRingFull) + $(drops g2 GuestNoRxBuffer) - late))
-expect_eq "frames that the switch lost" "$((lost - late))" 0
-[ "$((late * 1000))" -le "$(fake_get g1 sent)" ] || fail "$late frames found their guest asleep"
+[ "$lost" -le "$late" ] || weft counters port
+[ "$lost" -le "$late" ] || fail "the switch lost $((lost - late)) frames"
+[ "$((late * 100))" -le "$(fake_get g1 sent)" ] || fail "$late frames found their guest asleep"
 expect_eq "frames twice" "$(fake_get g2 twice)" 0
 echo "$(fake_get g2 numbered) frames of the neighbours; $late found their guest asleep"
 expect_ping a 10.77.0.2

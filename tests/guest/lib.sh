@@ -171,8 +171,8 @@ fake_start()
 	local name=$1
 	shift
 	rm -f "$dir/$name.fake"
-	timeout 170 "${fake_command[@]}" "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic "${name%%.*}" "$@" \
-		>"$dir/$name.fake" 2>"$dir/$name.log" &
+	"${fake_command[@]}" "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" \
+		--nic "${name%%.*}" "$@" >"$dir/$name.fake" 2>"$dir/$name.log" &
 	fake_pids[$name]=$!
 	wait_for 30 fake_is_up "$name" || fail "fake guest $name does not come up"
 }
@@ -185,7 +185,7 @@ fake_said()
 fake_wait()
 {
 	local status=0
-	wait "${fake_pids[$1]}" || status=$?
+	wait "${fake_pids[$1]}" 2>/dev/null || status=$?
 	unset "fake_pids[$1]"
 	[ "$status" = "${2:-0}" ] || fail "fake guest $1 ended with $status: $(fake_said "$1")"
 }
