@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "net/encap.h"
+
 // X(SYMBOL, "Name", "what it means, and what to do where something can be done")
 #define DROP_REASONS(X)                                                                            \
 	X(INVALID_PACKET, "InvalidPacket", "the frame is shorter than its headers say")            \
@@ -28,6 +30,7 @@
 					     "does not fit its frame")                             \
 	X(RESOURCES, "Resources", "no packet buffer for a copy or a segment")                      \
 	X(TX_FULL, "TxFull", "the egress queue stayed full")                                       \
+	ENCAP_ERRORS(X)                                                                            \
 	X(HANDOVER_FULL, "HandoverFull", "the ring to the worker that owns the queue is full")     \
 	X(SHUTDOWN, "Shutdown", "under way when its port was closed")
 
@@ -38,6 +41,13 @@ enum drop {
 	DROP_N_REASONS,
 	DROP_NONE = DROP_N_REASONS, // not dropped
 };
+
+// The reason for what a codec found wrong with a frame; result ≠ ENCAP_OK.
+static inline enum drop drop_of_encap(enum encap_result result)
+{
+	return (enum drop)(DROP_OUTER_INVALID + (result - ENCAP_OUTER_INVALID));
+}
+static_assert(DROP_INNER_VLAN - DROP_OUTER_INVALID == ENCAP_INNER_VLAN - ENCAP_OUTER_INVALID);
 
 // Which side of the switch the frame died on: counted for the port it came from or went to.
 enum drop_dir { DROP_RX, DROP_TX, DROP_N_DIRS };
