@@ -14,7 +14,7 @@
 #include "vswitch/fdb.h"
 
 #define WAY_FIRST 0x1000u // numbers of ways; below are ports
-#define WAY_MAX 0xf000u   // ways, at most
+#define WAY_MAX 0xef00u   // ways, at most
 #define TAG_WAY 0x8000u   // fdb_where.tag of a slot that leads to a way
 
 #define HNV_MIN_VSID 1u
@@ -136,9 +136,10 @@ struct hnv {
 	struct mac router_mac;
 	uint16_t vxlan_port;
 	const struct hnv_subnet *const *by_fid; // [65536]; NULL: not a subnet
-	const struct hnv_underlay *const *underlays; // by port index, [PORT_SLOTS]; NULL: no underlay
+	const struct hnv_underlay *const
+		*underlays; // by port index, [PORT_SLOTS]; NULL: no underlay
 	const struct hnv_index *index;
-	const struct hnv_neighbors *neighbors; // shared by all snapshots, RCU-safe
+	struct hnv_neighbors *neighbors; // shared by all snapshots, RCU-safe
 	const struct way *ways;                // [WAY_MAX], shared by all snapshots
 };
 
