@@ -4,6 +4,7 @@
 
 #include "control/control.h"
 #include "daemon/devices.h"
+#include "daemon/guests.h"
 #include "daemon/options.h"
 #include "daemon/wishes.h"
 #include "vswitch/vswitch.h"
@@ -15,6 +16,7 @@ struct daemon {
 	struct loop *loop;
 	struct helper *helper;
 	struct server *server;
+	struct guests *guests;
 	int learn_fd; // eventfd, rung by workers
 	struct vswitch *vswitch;
 	struct pipeline *pipelines[WORKER_MAX];
@@ -24,7 +26,8 @@ struct daemon {
 	struct numbers numbers; // of the configuration in force
 	uint64_t rule_base[CACHE_RULES]; // what a rule's counter stood at when its id was given out
 	int signal_fd, tick_timer, second_timer;
-	bool stopping;
+	bool stopping; // told to end
+	bool closing;  // ports are being closed for good
 };
 
 // config.c: the hooks by which the daemon follows the desired state.

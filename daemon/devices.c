@@ -2,6 +2,7 @@
 #include "daemon/devices.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/log.h"
 #include "daemon/device.h"
+#include "netvsp/port_netvsp.h"
 
 #define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4      // … so often at most
@@ -112,9 +114,11 @@ static void device_free(struct device *p)
 static bool same_device(const struct port_obj *a, const struct port_obj *b)
 {
 	const char *const x[] = { a->ifname, a->netns,   a->devargs, a->rx_file,
-				  a->tx_file, a->filter, a->peer,    a->head.name };
+				  a->tx_file, a->filter, a->peer,    a->head.name,
+				  a->vm_user, a->vm_token_file };
 	const char *const y[] = { b->ifname, b->netns,   b->devargs, b->rx_file,
-				  b->tx_file, b->filter, b->peer,    b->head.name };
+				  b->tx_file, b->filter, b->peer,    b->head.name,
+				  b->vm_user, b->vm_token_file };
 
 	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
 		if ((x[i] || y[i]) && (!x[i] || !y[i] || strcmp(x[i], y[i]) != 0))
@@ -134,12 +138,39 @@ static void tell(struct device *p, const char *what)
 			     json_pack("{s:s}", "reason", p->state == FAILED ? p->err.text : ""));
 }
 
+// Guests' ports live above the data plane, which does not know them.
+static const struct port_ops *kind_of(const struct port_obj *o)
+{
+	const char *word = port_kind_words[o->kind];
+
+	return strcmp(word, port_netvsp.kind) == 0 ? &port_netvsp : port_kind_find(word);
+}
+
+// The user whose VMM may attach, by name or number. 0: nobody was named.
+static int find_user(const struct port_obj *o, uint32_t *uid, struct err *err)
+{
+	const struct passwd *user;
+	char *end;
+
+	*uid = 0;
+	if (!o->vm_user)
+		return 0;
+	*uid = (uint32_t)strtoul(o->vm_user, &end, 10);
+	if (*end == '\0')
+		return 0;
+	user = getpwnam(o->vm_user); // no other thread asks
+	if (!user)
+		return err_set(err, ENOENT, "vm_user: there is no user %s", o->vm_user);
+	*uid = user->pw_uid;
+	return 0;
+}
+
 // helper
 static int open_work(void *arg)
 {
 	struct device *p = arg;
 	const struct port_obj *o = port_of(p->made);
-	const struct port_cfg cfg = {
+	struct port_cfg cfg = {
 		.name = o->head.name,
 		.mac = o->mac,
 		.mtu = o->mtu,
@@ -152,15 +183,18 @@ static int open_work(void *arg)
 		.filter = o->filter,
 		.loops = o->loops,
 		.peer = o->peer,
+		.token_file = o->vm_token_file,
 		.pools = p->all->cfg.pools,
 	};
-	const struct port_ops *ops = port_kind_find(port_kind_words[o->kind]);
+	const struct port_ops *ops = kind_of(o);
 
 	uint32_t level = rte_log_get_global_level();
 	int ret;
 
 	p->err.text[0] = '\0';
 	ret = host_address_check(p->all->host, o, &p->err);
+	if (!ret)
+		ret = find_user(o, &cfg.vm_uid, &p->err);
 	if (ret)
 		return ret;
 	// DPDK's own words about a missing device are worth reading once.

@@ -45,6 +45,15 @@ static void notify(const char *state)
 	close(fd);
 }
 
+// Ports close with the loop still running; on_tick sees when all are closed.
+static void close_ports(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->closing = true;
+	devices_close_all(d->devices);
+}
+
 // --- events of the loop ------------------------------------------------------------------------
 
 static void on_signal(void *arg, uint32_t events)
@@ -59,7 +68,7 @@ static void on_signal(void *arg, uint32_t events)
 	log_info("%s: closing ports", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
 	notify("STOPPING=1");
 	d->stopping = true;
-	devices_close_all(d->devices);
+	guests_drain(d->guests, close_ports, d);
 }
 
 static void take_learnt(struct daemon *d)
@@ -84,7 +93,7 @@ static void on_tick(void *arg)
 
 	rcu_poll(d->rcu);
 	take_learnt(d);
-	if (d->stopping && !devices_busy(d->devices))
+	if (d->closing && !devices_busy(d->devices) && !guests_busy(d->guests))
 		loop_stop(d->loop);
 }
 
@@ -221,6 +230,32 @@ static int init_devices(struct daemon *d, struct err *err)
 
 static void fini_devices(struct daemon *d) { devices_destroy(d->devices); }
 
+// The socket's folder, if that is all that is missing: /run is empty after each boot.
+static void make_socket_folder(const char *path)
+{
+	char *copy = strdup(path);
+
+	if (copy)
+		mkdir(dirname(copy), 0755); // server_listen says what is wrong if it did not help
+	free(copy);
+}
+
+static int init_guests(struct daemon *d, struct err *err)
+{
+	const struct guests_cfg cfg = { .loop = d->loop, .rcu = d->rcu,
+					.path = d->opt.vmbus_socket, .event = on_port_event,
+					.arg = d };
+
+	make_socket_folder(d->opt.vmbus_socket);
+	return guests_create(&cfg, &d->guests, err);
+}
+
+static void fini_guests(struct daemon *d)
+{
+	guests_destroy(d->guests);
+	d->guests = NULL;
+}
+
 static int init_server(struct daemon *d, struct err *err)
 {
 	const struct server_cfg cfg = { .loop = d->loop };
@@ -242,8 +277,8 @@ static void port_status(void *ctx, const struct object *obj, json_t *out)
 static int init_control(struct daemon *d, struct err *err)
 {
 	static const struct object_type *const types[] = {
-		&switch_type, &port_type, &rule_type, &worker_type,
-		&fdb_type,    &flow_type, &drop_type,
+		&switch_type, &port_type, &rule_type, &nic_type,
+		&worker_type, &fdb_type,  &flow_type, &drop_type,
 	};
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,
 				   .types = { types, ARRAY_SIZE(types) }, .hooks = config_hooks,
@@ -260,16 +295,6 @@ static void fini_control(struct daemon *d)
 	numbers_free(&d->numbers);
 }
 
-// The socket's folder, if that is all that is missing: /run is empty after each boot.
-static void make_socket_folder(const char *path)
-{
-	char *copy = strdup(path);
-
-	if (copy)
-		mkdir(dirname(copy), 0755); // server_listen says what is wrong if it did not help
-	free(copy);
-}
-
 static void applied(void *arg, int changed, const struct refusal *r)
 {
 	if (changed < 0)
@@ -284,8 +309,8 @@ static void close_devices(struct daemon *d)
 	if (!devices_busy(d->devices))
 		return;
 	d->stopping = true;
-	devices_close_all(d->devices);
-	loop_run(d->loop); // until on_tick sees that all are closed
+	close_ports(d);
+	loop_run(d->loop);
 }
 
 // What is on its way to the disk ends, then clients go, and only then may control go.
@@ -328,6 +353,7 @@ static const struct module {
 	{ "switch", init_switch, fini_switch },
 	{ "workers", init_workers, fini_workers },
 	{ "helper", init_helper, fini_helper },
+	{ "guests", init_guests, fini_guests },
 	{ "server", init_server, fini_server },
 	{ "devices", init_devices, fini_devices },
 	{ "control", init_control, fini_control },

@@ -30,7 +30,12 @@
 					     "does not fit its frame")                             \
 	X(RESOURCES, "Resources", "no packet buffer for a copy or a segment")                      \
 	X(TX_FULL, "TxFull", "the egress queue stayed full")                                       \
+<<<<<<< HEAD
 	ENCAP_ERRORS(X)                                                                            \
+=======
+	X(GUEST_NO_RXBUF, "GuestNoRxBuffer", "the guest holds all of its receive buffer")          \
+	X(GUEST_RING_FULL, "GuestRingFull", "the guest does not read its ring")                    \
+>>>>>>> main
 	X(HANDOVER_FULL, "HandoverFull", "the ring to the worker that owns the queue is full")     \
 	X(SHUTDOWN, "Shutdown", "under way when its port was closed")
 

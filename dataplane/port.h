@@ -65,6 +65,8 @@ struct port_cfg {
 	const char *filter;   // pcap: libpcap filter expression on rx_file
 	uint32_t loops;       // pcap: how often rx_file is played; 0 means once
 	const char *peer;     // pair: name that both ends share
+	const char *token_file; // netvsp: file with 32 bytes that a VMM must know as well
+	uint32_t vm_uid;      // netvsp: user whose VMM may attach; 0: the one we run as
 	const struct port_pools *pools;
 };
 

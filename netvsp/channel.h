@@ -34,7 +34,7 @@ struct netvsp_counters {
 struct netvsp_channel_cfg {
 	unsigned int index;      // 0: the primary
 	struct vmbus_ring in, out; // guest → host, host → guest
-	bool resume;             // the rings are in use: recover first (recover.h)
+	bool resume;             // the rings are in use; the channel was recovered (recover.h)
 	struct netvsp_guest *guest;
 	struct netvsp_mailbox *mailbox; // channel 0, else NULL
 	struct vmbus_state_channel *block; // its journal; its open_serial is set already
@@ -59,14 +59,21 @@ int netvsp_channel_resume(struct netvsp_channel *channel);
 // While it is not live: seals an empty batch, so that the journal names no section. control.
 void netvsp_channel_seal(struct netvsp_channel *channel);
 
+// Serial of the last answer that was published through it: a stored answer beyond that is still
+// to be given (docs/vmbus-user.md, section 8.6). control, while it is not live.
+uint64_t netvsp_channel_answered(const struct netvsp_channel *channel);
+
 // Why it has stopped (enum vmbus_user_failure), 0: it has not. Any thread.
 unsigned int netvsp_channel_failure(const struct netvsp_channel *channel);
 
 // Takes up to n (≤ PORT_BATCH) frames of the guest, as port_ops.rx; publishes its answers, notices,
-// completions; frees what the guest acknowledged. worker.
+// completions; frees what the guest acknowledged. A ring packet is taken whole or not at all: with
+// n < PORT_BATCH one of several frames may have to wait for a larger n. worker.
 uint16_t netvsp_channel_receive(struct netvsp_channel *channel, struct rte_mbuf **pkts, uint16_t n);
 
-// Gives frames to the guest, as port_ops.tx; *why says why not all were taken. worker.
+// Gives frames to the guest, as port_ops.tx; *why says why not all were taken, DROP_NONE: they
+// were. With DROP_MTU_MISMATCH the first that was not is to blame, and may be dropped alone.
+// worker.
 uint16_t netvsp_channel_transmit(struct netvsp_channel *channel, struct rte_mbuf **pkts, uint16_t n,
 				 enum drop *why);
 

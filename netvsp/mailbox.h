@@ -9,17 +9,17 @@
 enum netvsp_mail {
 	NETVSP_MAIL_EMPTY,
 	NETVSP_MAIL_REQUESTED, // control has the word: request is filled
-	NETVSP_MAIL_ANSWERED,  // the worker has the word: answer and serial are filled
+	NETVSP_MAIL_ANSWERED,  // the worker has the word: answer is filled
 };
 
 struct netvsp_mailbox {
-	uint32_t state;  // enum netvsp_mail; release by whoever gives the word away
-	uint64_t serial; // of the answer
+	uint32_t state; // enum netvsp_mail; release by whoever gives the word away
 	struct netvsp_request request;
 	struct netvsp_answer answer;
 
 	uint32_t notice_posted; // 1: notice is filled (control); 0: it was published (worker)
 	struct netvsp_notice notice;
 
-	int fd; // eventfd by which the worker calls control; constant
+	int fd; // eventfd by which the worker calls control: a request, an answer or a notice that
+		// was published; constant
 };

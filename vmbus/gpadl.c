@@ -100,6 +100,27 @@ void vmbus_gpadls_drop_pending(struct vmbus_gpadls *gpadls, uint32_t relid)
 			drop(gpadls, &gpadls->pending[i]);
 }
 
+void vmbus_gpadls_clear(struct vmbus_gpadls *gpadls)
+{
+	while (gpadls->n_pending > 0)
+		drop(gpadls, &gpadls->pending[0]);
+	gpadls->n_live = 0;
+	gpadls->n_pages = 0;
+}
+
+bool vmbus_gpadls_pending(const struct vmbus_gpadls *gpadls, uint32_t i,
+			  struct vmbus_gpadl_pending *out)
+{
+	const struct pending *p;
+
+	if (i >= gpadls->n_pending)
+		return false;
+	p = gpadls->pending[i];
+	*out = (struct vmbus_gpadl_pending){ p->relid, p->id, p->n_ranges,
+					     p->n_words, p->n_filled, p->words };
+	return true;
+}
+
 // --- the stream becomes runs -------------------------------------------------------------------
 
 int vmbus_runs_add(struct vmbus_run_list *list, const struct guest_memory *memory, uint64_t gpa,
@@ -277,23 +298,9 @@ static void fill(struct vmbus_gpadls *gpadls, struct pending **at, const uint8_t
 	drop(gpadls, at);
 }
 
-// Why a new GPADL cannot even begin, or NULL.
-static const char *check_header(struct vmbus_gpadls *gpadls,
-				const struct vmbus_gpadl_header *header)
+// Is there no room for one more of this channel?
+static const char *check_room(const struct vmbus_gpadls *gpadls, uint32_t relid)
 {
-	uint32_t n_ranges = le16_to_cpu(header->n_ranges);
-	uint32_t range_bytes = le16_to_cpu(header->range_bytes);
-	uint32_t relid = le32_to_cpu(header->relid), id = le32_to_cpu(header->gpadl);
-
-	if (n_ranges < 1 || n_ranges > VMBUS_GPADL_MAX_RANGES)
-		return "number of ranges is not 1 to 64";
-	// A range needs its head and one page.
-	if (range_bytes % sizeof(le64) || n_ranges * 2 * sizeof(le64) > range_bytes)
-		return "length of the stream does not fit its ranges";
-	if (find_pending(gpadls, id) || find_live(gpadls, relid, id))
-		return "the id is in use";
-	if (gpadls->n_pending == VMBUS_GPADL_MAX_PENDING)
-		return "too many unfinished";
 	// Those in the making will be live: there is room for them, too.
 	if (gpadls->n_live + gpadls->n_pending >= VMBUS_GPADL_MAX_LIVE ||
 	    count_of_channel(gpadls, relid) >= VMBUS_GPADL_MAX_CHANNEL)
@@ -301,13 +308,42 @@ static const char *check_header(struct vmbus_gpadls *gpadls,
 	return NULL;
 }
 
+// Why a new GPADL cannot even begin, or NULL.
+static const char *check_start(struct vmbus_gpadls *gpadls, const struct pending *p,
+			       uint32_t range_bytes)
+{
+	uint32_t n_ranges = p->n_ranges;
+
+	if (n_ranges < 1 || n_ranges > VMBUS_GPADL_MAX_RANGES)
+		return "number of ranges is not 1 to 64";
+	// A range needs its head and one page.
+	if (range_bytes % sizeof(le64) || n_ranges * 2 * sizeof(le64) > range_bytes)
+		return "length of the stream does not fit its ranges";
+	if (find_pending(gpadls, p->id) || find_live(gpadls, p->relid, p->id))
+		return "the id is in use";
+	if (gpadls->n_pending == VMBUS_GPADL_MAX_PENDING)
+		return "too many unfinished";
+	return check_room(gpadls, p->relid);
+}
+
+// Takes one into the list, with an empty stream. NULL: out of memory.
+static struct pending *begin(struct vmbus_gpadls *gpadls, const struct pending *like)
+{
+	struct pending *p = malloc(sizeof(*p) + like->n_words * sizeof(le64));
+
+	if (p) {
+		*p = *like;
+		gpadls->pending[gpadls->n_pending++] = p;
+	}
+	return p;
+}
+
 void vmbus_gpadls_header(struct vmbus_gpadls *gpadls, const void *message, uint32_t bytes,
 			 struct vmbus_gpadl_outcome *out)
 {
 	struct vmbus_gpadl_header header;
-	struct pending *p;
+	struct pending like = {};
 	const char *why;
-	uint32_t n_words;
 
 	*out = (struct vmbus_gpadl_outcome){ .result = VMBUS_GPADL_IGNORED, .why = "cut short" };
 	if (bytes < sizeof(header))
@@ -315,21 +351,18 @@ void vmbus_gpadls_header(struct vmbus_gpadls *gpadls, const void *message, uint3
 	memcpy(&header, message, sizeof(header));
 	out->relid = le32_to_cpu(header.relid);
 	out->id = le32_to_cpu(header.gpadl);
-	why = check_header(gpadls, &header);
+	like.relid = out->relid;
+	like.id = out->id;
+	like.n_ranges = le16_to_cpu(header.n_ranges);
+	like.n_words = le16_to_cpu(header.range_bytes) / sizeof(le64);
+	why = check_start(gpadls, &like, le16_to_cpu(header.range_bytes));
+	if (!why && !begin(gpadls, &like))
+		why = "out of memory";
 	if (why) {
 		refuse(out, why);
 		return;
 	}
-	n_words = le16_to_cpu(header.range_bytes) / sizeof(le64);
-	p = malloc(sizeof(*p) + n_words * sizeof(le64));
-	if (!p) {
-		refuse(out, "out of memory");
-		return;
-	}
-	*p = (struct pending){ .relid = out->relid, .id = out->id,
-			       .n_ranges = le16_to_cpu(header.n_ranges), .n_words = n_words };
-	gpadls->pending[gpadls->n_pending] = p;
-	fill(gpadls, &gpadls->pending[gpadls->n_pending++],
+	fill(gpadls, &gpadls->pending[gpadls->n_pending - 1],
 	     (const uint8_t *)message + sizeof(header), bytes - (uint32_t)sizeof(header), out);
 }
 
@@ -352,4 +385,67 @@ void vmbus_gpadls_body(struct vmbus_gpadls *gpadls, const void *message, uint32_
 	out->relid = (*p)->relid;
 	fill(gpadls, p, (const uint8_t *)message + sizeof(body), bytes - (uint32_t)sizeof(body),
 	     out);
+}
+
+// --- restoring ---------------------------------------------------------------------------------
+
+int vmbus_gpadls_restore_pending(struct vmbus_gpadls *gpadls,
+				 const struct vmbus_gpadl_pending *pending)
+{
+	struct pending like = { .relid = pending->relid, .id = pending->id,
+				.n_ranges = pending->n_ranges, .n_words = pending->n_words,
+				.n_filled = pending->n_filled };
+	struct pending *p;
+
+	if (like.n_words > UINT16_MAX / sizeof(le64) || like.n_filled >= like.n_words ||
+	    check_start(gpadls, &like, like.n_words * (uint32_t)sizeof(le64)))
+		return -EINVAL;
+	p = begin(gpadls, &like);
+	if (!p)
+		return -ENOMEM;
+	memcpy(p->words, pending->words, like.n_filled * sizeof(le64));
+	return 0;
+}
+
+// Are these numbers such as build() makes them?
+static bool is_plausible(struct vmbus_gpadls *gpadls, const struct vmbus_gpadl *like)
+{
+	return like->n_ranges >= 1 && like->n_ranges <= VMBUS_GPADL_MAX_RANGES &&
+	       like->first_offset < VMBUS_PAGE_BYTES && like->runs.n >= 1 &&
+	       like->runs.n <= like->n_pages && like->n_pages <= VMBUS_GPADL_MAX_PAGES &&
+	       like->n_pages <= VMBUS_GPADL_MAX_ALL_PAGES - gpadls->n_pages &&
+	       !find_live(gpadls, like->relid, like->id) && !find_pending(gpadls, like->id) &&
+	       !check_room(gpadls, like->relid);
+}
+
+int vmbus_gpadls_restore(struct vmbus_gpadls *gpadls, const struct vmbus_gpadl *like,
+			 struct vmbus_gpadl **out)
+{
+	struct vmbus_run_list list = { .max = like->runs.n };
+	struct vmbus_gpadl *gpadl;
+	int ret = 0;
+
+	if (!is_plausible(gpadls, like))
+		return -EINVAL;
+	// The second half is scratch.
+	gpadl = malloc(sizeof(*gpadl) + 2 * sizeof(list.runs[0]) * (size_t)like->runs.n);
+	if (!gpadl)
+		return -ENOMEM;
+	*gpadl = *like;
+	list.runs = gpadl->storage;
+	for (uint32_t i = 0; i < like->runs.n && ret == 0; i++)
+		ret = vmbus_runs_add(&list, gpadls->memory, like->runs.runs[i].gpa,
+				     like->runs.runs[i].bytes);
+	if (ret == 0 && list.bytes > (uint64_t)like->n_pages * VMBUS_PAGE_BYTES)
+		ret = -EINVAL;
+	if (ret < 0) {
+		free(gpadl);
+		return ret;
+	}
+	gpadl->repeats = has_repeats(&list, list.runs + list.n);
+	gpadl->runs = (struct vmbus_runs){ gpadl->storage, list.n, list.bytes };
+	gpadls->live[gpadls->n_live++] = (struct live){ like->relid, like->id, like->n_pages };
+	gpadls->n_pages += like->n_pages;
+	*out = gpadl;
+	return 0;
 }

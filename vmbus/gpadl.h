@@ -76,6 +76,31 @@ void vmbus_gpadls_forget(struct vmbus_gpadls *gpadls, const struct vmbus_gpadl *
 // Drops every GPADL in the making of this channel (it was released). control.
 void vmbus_gpadls_drop_pending(struct vmbus_gpadls *gpadls, uint32_t relid);
 
+// The connection has ended: drops those in the making, forgets the complete ones. control.
+void vmbus_gpadls_clear(struct vmbus_gpadls *gpadls);
+
+// A GPADL in the making, to be looked at or saved.
+struct vmbus_gpadl_pending {
+	uint32_t relid, id;
+	uint32_t n_ranges;
+	uint32_t n_words, n_filled; // le64 of the stream, and how many of them have come
+	const le64 *words;          // [n_filled]; valid until the next message
+};
+
+// The i-th one, 0 … ; false: there are fewer. control.
+bool vmbus_gpadls_pending(const struct vmbus_gpadls *gpadls, uint32_t i,
+			  struct vmbus_gpadl_pending *out);
+
+// Puts a saved one back. Returns 0, -EINVAL (no guest could have made it so) or -ENOMEM. control.
+int vmbus_gpadls_restore_pending(struct vmbus_gpadls *gpadls,
+				 const struct vmbus_gpadl_pending *pending);
+
+// Makes a complete one again from what was saved: all of *like but its runs' host addresses,
+// which are looked up. Returns 0 and *out, which is the caller's; -EINVAL, -EFAULT (a run is not in
+// memory any more), -ENOMEM. control.
+int vmbus_gpadls_restore(struct vmbus_gpadls *gpadls, const struct vmbus_gpadl *like,
+			 struct vmbus_gpadl **out);
+
 // Runs being put together in runs[max]. All zeros but for runs and max: none yet.
 struct vmbus_run_list {
 	struct vmbus_run *runs;

@@ -5,33 +5,6 @@
 
 #include "vmbus/ring.h"
 
-int vmbus_packet_parse(const struct vmbus_packet_header *header, uint32_t pos, uint32_t avail,
-		       uint32_t size, struct vmbus_packet *packet)
-{
-	uint32_t payload = le16_to_cpu(header->payload8) * 8u;
-	uint32_t length = le16_to_cpu(header->length8) * 8u;
-	uint16_t type = le16_to_cpu(header->type), flags = le16_to_cpu(header->flags);
-
-	if (payload < sizeof(*header) || length < payload ||
-	    length + VMBUS_PACKET_TRAILER_BYTES > avail || flags & ~VMBUS_PACKET_WANTS_COMPLETION)
-		return -EBADMSG;
-	if (type != VMBUS_PACKET_INBAND && type != VMBUS_PACKET_COMPLETION &&
-	    type != VMBUS_PACKET_GPA_DIRECT && type != VMBUS_PACKET_XFER_PAGES)
-		return -EBADMSG;
-	*packet = (struct vmbus_packet){
-		.type = type,
-		.wants_completion = flags & VMBUS_PACKET_WANTS_COMPLETION,
-		.transaction = le64_to_cpu(header->transaction),
-		.pos = pos,
-		.bytes = length + VMBUS_PACKET_TRAILER_BYTES,
-		.extra_pos = (pos + (uint32_t)sizeof(*header)) % size,
-		.extra_bytes = payload - (uint32_t)sizeof(*header),
-		.payload_pos = (pos + payload) % size,
-		.payload_bytes = length - payload,
-	};
-	return 0;
-}
-
 // Reads the part between packet header and payload from front to back, each byte once.
 struct cursor {
 	struct vmbus_ring *ring;
@@ -69,34 +42,58 @@ static void add_piece(struct vmbus_pieces *out, uint64_t gpa, uint32_t bytes)
 		out->pieces[out->n++] = (struct vmbus_piece){ gpa, bytes };
 }
 
-// One range with its page numbers. *n_pages: pages of the packet so far.
-static int take_range(struct cursor *c, uint32_t *n_pages, struct vmbus_pieces *out)
-{
-	struct vmbus_gpa_range range;
-	uint32_t offset, left;
-	uint64_t n;
+// The longest page list that is read: a range for each page. What would stand behind it is too long
+// in any case.
+#define MAX_LIST_BYTES                                                                             \
+	(sizeof(struct vmbus_gpa_direct) +                                                         \
+	 VMBUS_MAX_PAGES * (sizeof(struct vmbus_gpa_range) + sizeof(le64)))
 
-	if (!take(c, &range, sizeof(range)))
-		return -EINVAL;
-	offset = le32_to_cpu(range.byte_offset);
-	left = le32_to_cpu(range.byte_count);
+// What is not read yet of a page list, in the ring or in a private copy. The words are 8-aligned
+// and each is loaded once.
+struct list {
+	const uint8_t *at, *end;
+	bool whole; // false: the packet has more
+};
+
+static uint32_t load_once_u32(const uint8_t *p)
+{
+	return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+}
+
+static uint64_t load_once_u64(const uint8_t *p)
+{
+	return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+}
+
+// One range with its page numbers. *n_pages: pages of the packet so far.
+static int take_range(struct list *list, uint32_t *n_pages, struct vmbus_pieces *out)
+{
+	uint32_t offset, left;
+	uint64_t n, here;
+
+	if ((size_t)(list->end - list->at) < sizeof(struct vmbus_gpa_range))
+		return list->whole ? -EINVAL : -E2BIG;
+	left = load_once_u32(list->at);
+	offset = load_once_u32(list->at + offsetof(struct vmbus_gpa_range, byte_offset));
+	list->at += sizeof(struct vmbus_gpa_range);
 	if (!left || offset >= VMBUS_PAGE_BYTES)
 		return -EINVAL;
 	// 64 bits: the guest's count may be 2^32 - 1.
 	n = ((uint64_t)offset + left + VMBUS_PAGE_BYTES - 1) / VMBUS_PAGE_BYTES;
-	if (n * sizeof(le64) > c->left)
+	here = (uint64_t)(list->end - list->at) / sizeof(le64);
+	if (n > here && list->whole)
 		return -EINVAL;
-	if (n > VMBUS_MAX_PAGES - *n_pages)
+	if (n > VMBUS_MAX_PAGES - *n_pages || n > here)
 		return -E2BIG;
 	*n_pages += (uint32_t)n;
-	for (; n > 0; n--, offset = 0) {
+	for (; n > 0; n--, offset = 0, list->at += sizeof(le64)) {
 		uint32_t bytes = VMBUS_PAGE_BYTES - offset;
-		le64 page;
+		uint64_t page = load_once_u64(list->at);
 
 		bytes = left < bytes ? left : bytes;
-		if (!take(c, &page, sizeof(page)) || le64_to_cpu(page) >> 40)
+		if (page >> 40)
 			return -EINVAL; // beyond 2^52
-		add_piece(out, le64_to_cpu(page) * VMBUS_PAGE_BYTES + offset, bytes);
+		add_piece(out, page * VMBUS_PAGE_BYTES + offset, bytes);
 		left -= bytes;
 	}
 	return 0;
@@ -105,17 +102,28 @@ static int take_range(struct cursor *c, uint32_t *n_pages, struct vmbus_pieces *
 int vmbus_packet_pieces(struct vmbus_ring *ring, const struct vmbus_packet *packet,
 			struct vmbus_pieces *out)
 {
-	struct cursor c = cursor_at_extra(ring, packet);
-	struct vmbus_gpa_direct head;
-	uint32_t n_ranges, n_pages = 0;
+	uint8_t copy[MAX_LIST_BYTES] __attribute__((aligned(8)));
+	uint32_t bytes = packet->extra_bytes, contiguous, n_ranges, n_pages = 0;
+	struct list list = { .at = vmbus_ring_at(ring, packet->extra_pos, &contiguous) };
 
 	out->n = out->bytes = 0;
-	if (packet->type != VMBUS_PACKET_GPA_DIRECT || !take(&c, &head, sizeof(head)) ||
-	    !head.n_ranges)
+	list.whole = bytes <= sizeof(copy);
+	if (unlikely(!list.whole))
+		bytes = sizeof(copy);
+	if (packet->type != VMBUS_PACKET_GPA_DIRECT || bytes < sizeof(struct vmbus_gpa_direct))
+		return -EINVAL;
+	if (unlikely(contiguous < bytes)) {
+		vmbus_ring_load(ring, packet->extra_pos, copy, bytes);
+		list.at = copy;
+	}
+	list.end = list.at + bytes;
+	n_ranges = load_once_u32(list.at + offsetof(struct vmbus_gpa_direct, n_ranges));
+	list.at += sizeof(struct vmbus_gpa_direct);
+	if (!n_ranges)
 		return -EINVAL;
 	// Each turn takes a page at least, or ends: 128 turns at most, whatever the guest counts.
-	for (n_ranges = le32_to_cpu(head.n_ranges); n_ranges > 0; n_ranges--) {
-		int ret = take_range(&c, &n_pages, out);
+	for (; n_ranges > 0; n_ranges--) {
+		int ret = take_range(&list, &n_pages, out);
 
 		if (ret < 0)
 			return ret;

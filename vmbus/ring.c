@@ -63,44 +63,6 @@ int vmbus_ring_init(struct vmbus_ring *ring, const struct vmbus_runs *gpadl, uin
 	return 0;
 }
 
-// The index of the run that byte `at` of the GPADL lies in.
-static uint32_t find_run(const struct vmbus_runs *gpadl, uint32_t at)
-{
-	uint32_t lo = 0, hi = gpadl->n - 1;
-
-	while (lo < hi) {
-		uint32_t mid = (lo + hi + 1) / 2;
-
-		if (gpadl->runs[mid].start <= at)
-			lo = mid;
-		else
-			hi = mid - 1;
-	}
-	return lo;
-}
-
-uint8_t *vmbus_ring_at(struct vmbus_ring *ring, uint32_t pos, uint32_t *contiguous)
-{
-	uint32_t at = ring->first_byte + pos, to_end = ring->size - pos, in_run, left;
-	const struct vmbus_run *run = &ring->gpadl.runs[ring->last];
-
-	// Accesses go forward, and most rings are one run: the last one is nearly always right.
-	if (unlikely(at - run->start >= run->bytes)) {
-		ring->last = find_run(&ring->gpadl, at);
-		run = &ring->gpadl.runs[ring->last];
-	}
-	in_run = at - run->start;
-	left = run->bytes - in_run;
-	*contiguous = left < to_end ? left : to_end;
-	return run->host + in_run;
-}
-
-static uint32_t advance(const struct vmbus_ring *ring, uint32_t pos, uint32_t bytes)
-{
-	pos += bytes; // both below 2^26
-	return pos >= ring->size ? pos - ring->size : pos;
-}
-
 void vmbus_ring_load(struct vmbus_ring *ring, uint32_t pos, void *to, uint32_t bytes)
 {
 	uint8_t *copy = to;
@@ -113,7 +75,7 @@ void vmbus_ring_load(struct vmbus_ring *ring, uint32_t pos, void *to, uint32_t b
 		memcpy(copy, from, n);
 		copy += n;
 		bytes -= n;
-		pos = advance(ring, pos, n);
+		pos = vmbus_ring_advance(ring, pos, n);
 	}
 	// The copy may have changed, for all the compiler knows: it must not read the guest's
 	// bytes again in place of the copy.
@@ -132,7 +94,7 @@ void vmbus_ring_store(struct vmbus_ring *ring, uint32_t pos, const void *from, u
 		memcpy(to, copy, n);
 		copy += n;
 		bytes -= n;
-		pos = advance(ring, pos, n);
+		pos = vmbus_ring_advance(ring, pos, n);
 	}
 }
 
@@ -168,37 +130,23 @@ int vmbus_reader_init(struct vmbus_reader *reader, const struct vmbus_ring *ring
 	return 0;
 }
 
+int vmbus_reader_look(struct vmbus_reader *reader)
+{
+	// Acquire: packets before this index are there whole.
+	uint32_t end = load_acquire(&reader->ring.header->write);
+
+	if (unlikely(!is_index(&reader->ring, end)))
+		return -EBADMSG;
+	reader->end = end;
+	return end != reader->next;
+}
+
 int vmbus_reader_next(struct vmbus_reader *reader, struct vmbus_packet *packet)
 {
-	struct vmbus_ring *ring = &reader->ring;
-	struct vmbus_packet_header header;
-	uint32_t avail;
-
-	if (reader->next == reader->end) {
-		// Acquire: packets before this index are there whole.
-		uint32_t end = load_acquire(&ring->header->write);
-
-		if (unlikely(!is_index(ring, end)))
-			return -EBADMSG;
-		if (end == reader->next)
-			return 0;
-		reader->end = end;
-	}
-	avail = used(ring, reader->end, reader->next);
-	if (unlikely(avail < sizeof(header)))
-		return -EBADMSG;
-	vmbus_ring_load(ring, reader->next, &header, sizeof(header));
-	if (unlikely(vmbus_packet_parse(&header, reader->next, avail, ring->size, packet) < 0))
-		return -EBADMSG;
-	reader->next = advance(ring, reader->next, packet->bytes);
-	return 1;
+	return vmbus_reader_take(reader, packet);
 }
 
-void vmbus_reader_back(struct vmbus_reader *reader, const struct vmbus_packet *packet)
-{
-	assert(reader->next == advance(&reader->ring, packet->pos, packet->bytes));
-	reader->next = packet->pos;
-}
+void vmbus_reader_back(struct vmbus_reader *reader, uint32_t pos) { reader->next = pos; }
 
 bool vmbus_reader_commit(struct vmbus_reader *reader)
 {
@@ -293,15 +241,45 @@ int vmbus_writer_put(struct vmbus_writer *writer, const struct vmbus_packet_out 
 			return now < 0 ? -EBADMSG : -ENOSPC;
 	}
 	vmbus_ring_store(ring, pos, &header, sizeof(header));
-	pos = advance(ring, pos, sizeof(header));
+	pos = vmbus_ring_advance(ring, pos, sizeof(header));
 	vmbus_ring_store(ring, pos, packet->extra, packet->extra_bytes);
-	pos = advance(ring, pos, packet->extra_bytes);
+	pos = vmbus_ring_advance(ring, pos, packet->extra_bytes);
 	vmbus_ring_store(ring, pos, packet->payload, packet->payload_bytes);
-	pos = advance(ring, pos, packet->payload_bytes);
+	pos = vmbus_ring_advance(ring, pos, packet->payload_bytes);
 	vmbus_ring_store(ring, pos, zeros, padding);
-	pos = advance(ring, pos, padding);
+	pos = vmbus_ring_advance(ring, pos, padding);
 	vmbus_ring_store(ring, pos, &trailer, sizeof(trailer));
-	writer->next = advance(ring, pos, sizeof(trailer));
+	writer->next = vmbus_ring_advance(ring, pos, sizeof(trailer));
+	return 0;
+}
+
+int vmbus_writer_complete(struct vmbus_writer *writer, uint64_t transaction, uint64_t payload)
+{
+	// Header, payload and trailer, word by word: no bytes go through memory on their way.
+	const uint64_t words[] = {
+		VMBUS_PACKET_COMPLETION |
+			(uint64_t)sizeof(struct vmbus_packet_header) / 8 << 16 |
+			(uint64_t)(VMBUS_COMPLETION_BYTES - VMBUS_PACKET_TRAILER_BYTES) / 8 << 32,
+		transaction, payload, (uint64_t)writer->next << 32,
+	};
+	struct vmbus_ring *ring = &writer->ring;
+	uint32_t contiguous;
+	uint8_t *to;
+
+	static_assert(sizeof(words) == VMBUS_COMPLETION_BYTES);
+	if (unlikely(room(ring, writer->next, writer->read) < sizeof(words))) {
+		int64_t now = vmbus_writer_room(writer);
+
+		if (now < (int64_t)sizeof(words))
+			return now < 0 ? -EBADMSG : -ENOSPC;
+	}
+	to = vmbus_ring_at(ring, writer->next, &contiguous);
+	if (likely(contiguous >= sizeof(words)))
+		for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
+			memcpy(to + 8 * i, &words[i], 8);
+	else
+		vmbus_ring_store(ring, writer->next, words, sizeof(words));
+	writer->next = vmbus_ring_advance(ring, writer->next, sizeof(words));
 	return 0;
 }
 

@@ -287,7 +287,7 @@ static void abort_and_back_undo(void **state)
 	vmbus_writer_commit(&rig.writer);
 	assert_int_equal(vmbus_reader_next(&rig.reader, &packet), 1);
 	assert_int_equal(packet.transaction, 16);
-	vmbus_reader_back(&rig.reader, &packet);
+	vmbus_reader_back(&rig.reader, packet.pos);
 	assert_false(vmbus_reader_commit(&rig.reader));
 	assert_int_equal(le32_to_cpu(rig.header->read), 0);
 	must_read(16);

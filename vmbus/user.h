@@ -14,6 +14,7 @@
 enum {
 	VMBUS_USER_MAX_MESSAGE = 4096, // bytes
 	VMBUS_USER_MAX_FDS = 4,        // of a message
+	VMBUS_USER_MAX_NAME = 64,      // of a NIC, bytes
 	VMBUS_USER_MAX_REQUESTS = 64,  // without reply, each way
 	VMBUS_USER_MAX_CHANNELS = 64,
 	VMBUS_USER_MAX_REGIONS = 64,
@@ -21,6 +22,7 @@ enum {
 	VMBUS_USER_MAX_RUNS = 8192,      // of a GPADL
 	VMBUS_USER_MAX_SECTIONS = 32767, // of the receive buffer
 };
+#define VMBUS_USER_PAGE_BYTES 4096u
 #define VMBUS_USER_MAX_GPADL_BYTES (32u << 20)      // one GPADL
 #define VMBUS_USER_MAX_ALL_GPADL_BYTES (1ull << 30) // those of a NIC
 
@@ -86,7 +88,7 @@ struct VMBUS_USER_PACKED vmbus_user_hello {
 	le32 magic; // VMBUS_USER_MAGIC
 	le16 version_min, version_max;
 	le64 features;     // offered
-	char name[64];     // of the NIC; NULs behind it, none at the end if it is that long
+	char name[VMBUS_USER_MAX_NAME]; // of the NIC; NULs behind it, none at the end if it is that long
 	uint8_t token[32]; // zeros: none
 	le64 reserved;
 };

@@ -12,6 +12,16 @@
 // --- channel messages --------------------------------------------------------------------------
 
 #define VMBUS_MAX_MESSAGE 240 // bytes of a SynIC message's payload
+#define VMBUS_MESSAGE_SINT 2  // before 5.0; from then on the guest says which
+#define VMBUS_MAX_RELID 2047  // event flags are numbered so; 0 is none
+
+// To which a guest posts its messages.
+enum vmbus_connection_id {
+	VMBUS_CONNECTION_MESSAGE = 1,
+	VMBUS_CONNECTION_EVENT = 2,
+	VMBUS_CONNECTION_MONITOR = 3,
+	VMBUS_CONNECTION_MULTI = 4, // INITIATE_CONTACT from 5.0 on
+};
 
 enum vmbus_version {
 	VMBUS_VERSION_1 = 0x0000000d,
@@ -109,6 +119,15 @@ struct VMBUS_PACKED vmbus_open_channel {
 static_assert(sizeof(struct vmbus_open_channel) == 148);
 static_assert(offsetof(struct vmbus_open_channel, user_data) == 28);
 
+// 6.0: the first two count only with a feature flag each.
+struct VMBUS_PACKED vmbus_open_channel_copper {
+	struct vmbus_open_channel open;
+	le32 connection_id;
+	le16 event_flag;
+	le16 flags;
+};
+static_assert(sizeof(struct vmbus_open_channel_copper) == 156);
+
 struct VMBUS_PACKED vmbus_open_result {
 	struct vmbus_message message;
 	le32 relid;
@@ -175,14 +194,34 @@ struct VMBUS_PACKED vmbus_initiate_contact {
 };
 static_assert(sizeof(struct vmbus_initiate_contact) == 40);
 
+// 6.0, with the feature flag for it.
+struct VMBUS_PACKED vmbus_initiate_contact_copper {
+	struct vmbus_initiate_contact contact;
+	uint8_t client[16]; // GUID
+};
+static_assert(sizeof(struct vmbus_initiate_contact_copper) == 56);
+
+enum vmbus_connection_state {
+	VMBUS_CONNECTION_OK,
+	VMBUS_CONNECTION_LOW_RESOURCES,
+	VMBUS_CONNECTION_FAILED,
+};
+
 struct VMBUS_PACKED vmbus_version_response {
 	struct vmbus_message message;
 	uint8_t supported;
-	uint8_t state; // 0 success, 1 low on resources, 2 other; read from Win8 on
+	uint8_t state; // enum vmbus_connection_state; read from Win8 on
 	le16 padding;
 	le32 connection_id; // from 5.0; before, the version
 };
 static_assert(sizeof(struct vmbus_version_response) == 16);
+
+// 6.0
+struct VMBUS_PACKED vmbus_version_response_copper {
+	struct vmbus_version_response response;
+	le32 feature_flags; // agreed on
+};
+static_assert(sizeof(struct vmbus_version_response_copper) == 20);
 
 struct VMBUS_PACKED vmbus_modify_channel {
 	struct vmbus_message message;
