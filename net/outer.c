@@ -63,32 +63,6 @@ uint8_t *outer_build(const struct encap_way *way, uint8_t proto, uint8_t l4_byte
 	return l4;
 }
 
-enum encap_result outer_read_ipv6(const struct rte_mbuf *m, struct outer *o,
-				  struct encap_info *info)
-{
-	const struct ipv6_header *ip =
-		rte_pktmbuf_mtod_offset(m, const struct ipv6_header *, o->where->l3);
-	uint32_t first;
-
-	o->l4_offset = o->where->l3 + (uint32_t)sizeof(*ip);
-	if (m->data_len < o->l4_offset + o->l4_bytes)
-		return ENCAP_OUTER_INVALID;
-	first = be32_to_cpu(ip->version_class_flow);
-	if (first >> 28 != 6)
-		return ENCAP_OUTER_INVALID;
-	if (ip->next == IP_PROTO_FRAGMENT)
-		return ENCAP_OUTER_FRAGMENT;
-	o->l4_total = be16_to_cpu(ip->payload_bytes);
-	if (o->l4_total < o->l4_bytes || o->l4_offset + o->l4_total > m->pkt_len)
-		return ENCAP_OUTER_INVALID;
-	if (ip->next != o->proto)
-		return ENCAP_OUTER_PROTOCOL;
-	*info = (struct encap_info){ .tos = (uint8_t)(first >> 20), .ipv6 = true };
-	memcpy(info->source, ip->src, sizeof(ip->src));
-	memcpy(info->destination, ip->dst, sizeof(ip->dst));
-	return ENCAP_OK;
-}
-
 // What becomes of the inner ECN field: [outer][inner], both 0 not capable, 1 ECT(1), 2 ECT(0),
 // 3 congestion experienced.
 #define ECN_DROP 4

@@ -60,45 +60,51 @@ static ALWAYS_INLINE uint8_t *outer_push(const struct encap_header *h, struct rt
 	return inner;
 }
 
-// One look at an outer header: what is asked, and what was found.
+// One look at an outer header: what is asked, and what was found. The inline functions below keep
+// it in registers.
 struct outer {
-	const struct encap_where *where;
+	uint32_t l3;        // where the IP header begins in the frame
+	bool ipv6;          // a constant, so that each family has code of its own
 	uint8_t proto;      // IP_PROTO_* of the codec
 	uint8_t l4_bytes;   // length of the codec's headers behind IP
 	uint32_t l4_offset; // where they begin in the frame; all in the first segment
 	uint32_t l4_total;  // bytes from there to the end of the IP packet, at least l4_bytes
 };
 
-// True if the 20 bytes of an IPv4 header sum up (RFC 791, "Header Checksum").
-static ALWAYS_INLINE bool outer_csum_is_right(const void *ip)
+// True if the 20 bytes of an IPv4 header sum up (RFC 791, "Header Checksum"). Sums in one's
+// complement may be of any width that 16 divides: of 64 bits here, and all ones in 16 is a multiple
+// of 0xffff in any.
+static ALWAYS_INLINE bool outer_csum_is_right(const uint8_t *ip)
 {
-	uint64_t sum = 0;
+	uint64_t a = load_u64(ip), b = load_u64(ip + 8), c = load_u32(ip + 16);
 
-	for (int i = 0; i < 20; i += 4)
-		sum += load_u32((const uint8_t *)ip + i);
-	return csum_fold(sum) == 0xffff;
+	a += b;
+	a += a < b;
+	a += c;
+	a += a < c;
+	return a % 0xffff == 0;
 }
 
 static ALWAYS_INLINE enum encap_result outer_read_ipv4(const struct rte_mbuf *m, struct outer *o,
 						       struct encap_info *info)
 {
-	uint32_t l3 = o->where->l3, total;
-	const struct ipv4_header *ip =
-		rte_pktmbuf_mtod_offset(m, const struct ipv4_header *, l3);
+	const uint8_t *p = rte_pktmbuf_mtod_offset(m, const uint8_t *, o->l3);
+	const struct ipv4_header *ip = (const struct ipv4_header *)p;
+	uint32_t total;
 
-	o->l4_offset = l3 + (uint32_t)sizeof(*ip);
-	if (m->data_len < o->l4_offset + o->l4_bytes || ip->version_ihl != 0x45)
+	o->l4_offset = o->l3 + (uint32_t)sizeof(*ip);
+	if (unlikely(m->data_len < o->l4_offset + o->l4_bytes || ip->version_ihl != 0x45))
 		return ENCAP_OUTER_INVALID;
-	if (ip->fragment & BE16(IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK))
+	if (unlikely(ip->fragment & BE16(IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)))
 		return ENCAP_OUTER_FRAGMENT;
 	total = be16_to_cpu(ip->total_bytes);
 	o->l4_total = total - (uint32_t)sizeof(*ip);
-	if (total < sizeof(*ip) + o->l4_bytes || l3 + total > m->pkt_len)
+	if (unlikely(total < sizeof(*ip) + o->l4_bytes || o->l3 + total > m->pkt_len))
 		return ENCAP_OUTER_INVALID;
-	if (!(m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_TX_IP_CKSUM)) &&
-	    !outer_csum_is_right(ip))
+	if (unlikely(!outer_csum_is_right(p)) &&
+	    !(m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_TX_IP_CKSUM)))
 		return ENCAP_OUTER_CHECKSUM;
-	if (ip->proto != o->proto)
+	if (unlikely(ip->proto != o->proto))
 		return ENCAP_OUTER_PROTOCOL;
 	*info = (struct encap_info){ .tos = ip->tos };
 	memcpy(info->source, &ip->src, sizeof(ip->src));
@@ -106,9 +112,31 @@ static ALWAYS_INLINE enum encap_result outer_read_ipv4(const struct rte_mbuf *m,
 	return ENCAP_OK;
 }
 
-// The same over IPv6.
-enum encap_result outer_read_ipv6(const struct rte_mbuf *m, struct outer *o,
-				  struct encap_info *info);
+static ALWAYS_INLINE enum encap_result outer_read_ipv6(const struct rte_mbuf *m, struct outer *o,
+						       struct encap_info *info)
+{
+	const struct ipv6_header *ip =
+		rte_pktmbuf_mtod_offset(m, const struct ipv6_header *, o->l3);
+	uint32_t first;
+
+	o->l4_offset = o->l3 + (uint32_t)sizeof(*ip);
+	if (unlikely(m->data_len < o->l4_offset + o->l4_bytes))
+		return ENCAP_OUTER_INVALID;
+	first = be32_to_cpu(ip->version_class_flow);
+	if (unlikely(first >> 28 != 6))
+		return ENCAP_OUTER_INVALID;
+	if (unlikely(ip->next == IP_PROTO_FRAGMENT))
+		return ENCAP_OUTER_FRAGMENT;
+	o->l4_total = be16_to_cpu(ip->payload_bytes);
+	if (unlikely(o->l4_total < o->l4_bytes || o->l4_offset + o->l4_total > m->pkt_len))
+		return ENCAP_OUTER_INVALID;
+	if (unlikely(ip->next != o->proto))
+		return ENCAP_OUTER_PROTOCOL;
+	*info = (struct encap_info){ .tos = (uint8_t)(first >> 20), .ipv6 = true };
+	memcpy(info->source, ip->src, sizeof(ip->src));
+	memcpy(info->destination, ip->dst, sizeof(ip->dst));
+	return ENCAP_OK;
+}
 
 // Judges the outer IP header of m. ENCAP_OK: *o is complete, and all of *info but id, flow and
 // n_bytes. RFC 791, RFC 8200. worker.
@@ -118,7 +146,7 @@ static ALWAYS_INLINE enum encap_result outer_read(const struct rte_mbuf *m, stru
 	// A large send is several outer packets in one; nobody who encapsulates asks for that.
 	if (unlikely(m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)))
 		return ENCAP_OUTER_INVALID;
-	return o->where->ipv6 ? outer_read_ipv6(m, o, info) : outer_read_ipv4(m, o, info);
+	return o->ipv6 ? outer_read_ipv6(m, o, info) : outer_read_ipv4(m, o, info);
 }
 
 // Merges the ECN bits of the outer `tos` into the packet of the frame inner[bytes]. False: that

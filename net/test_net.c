@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "net/csum.h"
+#include "net/outer.h"
 #include "net/segment.h"
 #include "net/test_util.h"
 
@@ -24,6 +25,22 @@ static int teardown(void **state)
 	test_pool_destroy(small);
 	test_pool_destroy(large);
 	return 0;
+}
+
+// Sums that carry once, twice, or end as all ones.
+static void outer_checksum_is_the_sum_of_its_parts(void **state)
+{
+	static const uint16_t constants[] = { 0x0045, 0x8000, 0xfffe, 0xffff };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(constants) * 65536; i++) {
+		uint16_t constant = constants[i >> 16], total = (uint16_t)i;
+		uint8_t tos = (uint8_t)(i * 7 >> 3);
+		uint32_t sum = constant + (tos << 8);
+
+		sum = (sum & 0xffff) + (sum >> 16) + total;
+		sum = (sum & 0xffff) + (sum >> 16);
+		assert_int_equal(outer_csum(constant, tos, (FORCE be16)total), (uint16_t)~sum);
+	}
 }
 
 // Shapes that every test below goes through.
@@ -355,6 +372,7 @@ int main(void)
 		cmocka_unit_test(partial_checksums_are_completed),
 		cmocka_unit_test(udp_zero_becomes_ones),
 		cmocka_unit_test(sums_do_not_mind_alignment),
+		cmocka_unit_test(outer_checksum_is_the_sum_of_its_parts),
 		cmocka_unit_test(updates_equal_recomputation),
 		cmocka_unit_test(large_sends_are_cut),
 		cmocka_unit_test(counts_are_bounded),

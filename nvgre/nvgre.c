@@ -26,10 +26,10 @@ static void push(const struct encap_header *h, struct rte_mbuf *m, uint32_t vsid
 	gre->key = cpu_to_be32(vsid << 8 | (entropy & h->flow_copied) | h->flow_fixed);
 }
 
-static enum encap_result pop(struct rte_mbuf *m, const struct encap_where *where,
-			     struct encap_info *info)
+static ALWAYS_INLINE enum encap_result pop_family(struct rte_mbuf *m, uint32_t l3, bool ipv6,
+						  struct encap_info *info)
 {
-	struct outer o = { .where = where, .proto = IP_PROTO_GRE, .l4_bytes = L4_BYTES };
+	struct outer o = { .l3 = l3, .ipv6 = ipv6, .proto = IP_PROTO_GRE, .l4_bytes = L4_BYTES };
 	enum encap_result result = outer_read(m, &o, info);
 	const struct nvgre_header *gre;
 	uint16_t flags;
@@ -51,6 +51,13 @@ static enum encap_result pop(struct rte_mbuf *m, const struct encap_where *where
 	if (unlikely(info->id - NVGRE_MIN_VSID > NVGRE_MAX_VSID - NVGRE_MIN_VSID))
 		return ENCAP_VIRTUAL_SUBNET_ID;
 	return outer_strip(m, &o, info);
+}
+
+static enum encap_result pop(struct rte_mbuf *m, const struct encap_where *where,
+			     struct encap_info *info)
+{
+	return where->ipv6 ? pop_family(m, where->l3, true, info) :
+			     pop_family(m, where->l3, false, info);
 }
 
 const struct encap_ops nvgre_ops = {

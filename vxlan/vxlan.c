@@ -47,12 +47,12 @@ static bool csum_is_right(const struct rte_mbuf *m, const struct outer *o,
 
 // UDP as RFC 7348 uses it. A checksum of zero means "none", over IPv6 too (RFC 6935, 5).
 static ALWAYS_INLINE enum encap_result read_udp(const struct rte_mbuf *m, const struct outer *o,
-						const struct encap_info *info)
+						uint16_t port, const struct encap_info *info)
 {
 	const struct udp_header *udp =
 		rte_pktmbuf_mtod_offset(m, const struct udp_header *, o->l4_offset);
 
-	if (unlikely(udp->dst != cpu_to_be16(o->where->udp_port)))
+	if (unlikely(udp->dst != cpu_to_be16(port)))
 		return ENCAP_OUTER_PROTOCOL;
 	if (unlikely(be16_to_cpu(udp->bytes) != o->l4_total))
 		return ENCAP_OUTER_INVALID;
@@ -63,15 +63,18 @@ static ALWAYS_INLINE enum encap_result read_udp(const struct rte_mbuf *m, const 
 	return ENCAP_OK;
 }
 
-static enum encap_result pop(struct rte_mbuf *m, const struct encap_where *where,
-			     struct encap_info *info)
+static ALWAYS_INLINE enum encap_result pop_family(struct rte_mbuf *m,
+						  const struct encap_where *where, bool ipv6,
+						  struct encap_info *info)
 {
-	struct outer o = { .where = where, .proto = IP_PROTO_UDP, .l4_bytes = L4_BYTES };
+	struct outer o = {
+		.l3 = where->l3, .ipv6 = ipv6, .proto = IP_PROTO_UDP, .l4_bytes = L4_BYTES
+	};
 	enum encap_result result = outer_read(m, &o, info);
 	const struct udp_vxlan *l4;
 
 	if (likely(result == ENCAP_OK))
-		result = read_udp(m, &o, info);
+		result = read_udp(m, &o, where->udp_port, info);
 	if (unlikely(result != ENCAP_OK))
 		return result;
 	l4 = rte_pktmbuf_mtod_offset(m, const struct udp_vxlan *, o.l4_offset);
@@ -82,6 +85,13 @@ static enum encap_result pop(struct rte_mbuf *m, const struct encap_where *where
 	if (unlikely(info->id < VXLAN_MIN_VNI))
 		return ENCAP_VIRTUAL_SUBNET_ID;
 	return outer_strip(m, &o, info);
+}
+
+static enum encap_result pop(struct rte_mbuf *m, const struct encap_where *where,
+			     struct encap_info *info)
+{
+	return where->ipv6 ? pop_family(m, where, true, info) :
+			     pop_family(m, where, false, info);
 }
 
 const struct encap_ops vxlan_ops = {
