@@ -40,7 +40,6 @@ static const struct hnv_provider_cfg *provider_of(const struct hnv_underlay *u, 
 	return NULL;
 }
 
-
 // Nobody knows who sent this; who learns may want to.
 static void report_peer(struct decap *d, const struct hnv_subnet *subnet, uint8_t encap,
 			const struct encap_info *info)

@@ -141,8 +141,6 @@ static bool route(const struct scene *s, const struct packet *p, bool deep, stru
 	return true;
 }
 
-#define ND_SOLICIT 135 // RFC 4861, 4.3
-
 bool subnet_decide(const struct scene *s, const struct packet *p, bool deep, struct decision *d)
 {
 	bool to_router = mac_equal(p->dst, s->snap->hnv->router_mac);
@@ -161,7 +159,7 @@ bool subnet_decide(const struct scene *s, const struct packet *p, bool deep, str
 	if (p->version == 6 && is_solicited_node(p->dst)) {
 		if (!deep)
 			d->fields = FIELD_PROTOCOL | FIELD_DESTINATION_PORT;
-		else if (p->protocol == IP_PROTO_ICMPV6 && p->destination_port == ND_SOLICIT)
+		else if (p->protocol == IP_PROTO_ICMPV6 && p->destination_port == ICMPV6_SOLICIT)
 			return answer(d, ANSWER_SOLICIT, DROP_NO_NEIGHBOR);
 	}
 	return false;
