@@ -19,19 +19,20 @@ static void drop(const struct frame *f, enum drop reason)
 	worker_drop(f->out, f->v->port->index, DROP_RX, reason, f->m);
 }
 
-// Tells control about a customer address on the frame's port. mac: its own, or zero, when it is
+// Tells control about a customer address where the frame came from. mac: its own, or zero, when it is
 // only asked for.
 static void report(const struct frame *f, enum learn_kind kind, const struct ip_address *a,
 		   struct mac mac)
 {
+	uint16_t port = f->v->port->index, way = key_way(f->key);
 	struct learn_report r = { .kind = kind,
 				  .fid = f->p->fid,
-				  .port = f->v->port->index,
+				  .port = way ? way : port,
 				  .mac = mac,
 				  .tick = f->c->tick,
 				  .address = *a };
 
-	cache_tell(f->c, r.port, &r);
+	cache_tell(f->c, port, &r);
 }
 
 // Who asks; in a learning subnet that is news.
@@ -136,6 +137,21 @@ static void answer_arp(const struct frame *f, const struct hnv_subnet *s)
 		ask_around(f, s, &target);
 		break;
 	}
+}
+
+// Not ours to answer, but news of who sends it.
+static void look_at_arp(const struct frame *f, const struct hnv_subnet *s)
+{
+	struct ip_address sender;
+	struct arp_header arp;
+
+	if (!answer_read_arp(f, &arp)) {
+		drop(f, DROP_INVALID_PACKET);
+		return;
+	}
+	sender = ip_address_of(4, arp.sender);
+	look_at_asker(f, s, &sender, arp.sender_mac);
+	egress_by_mac(f);
 }
 
 // --- ND ----------------------------------------------------------------------------------------
@@ -252,7 +268,15 @@ static void answer_gateway(const struct frame *f, const struct hnv_subnet *s)
 static void answer_unreachable(const struct frame *f)
 {
 	enum drop reason = (enum drop)f->p->reason;
+	struct ip_address to;
+	struct key_l3 l3;
+	struct packet p;
 
+	parse_l3(rte_pktmbuf_mtod(f->m, uint8_t *), f->m->data_len, f->key, &l3);
+	packet_from_keys(f->key, &l3, &p);
+	to = ip_address_of(p.version, p.destination);
+	if (reason == DROP_NO_NEIGHBOR)
+		report(f, LEARN_UNKNOWN, &to, (struct mac){ 0 });
 	icmp_send_error(f, reason == DROP_NO_ROUTE ? ICMP_NO_ROUTE : ICMP_NO_HOST, 0);
 	drop(f, reason);
 }
@@ -268,6 +292,8 @@ void answer_frame(const struct frame *f)
 		drop(f, DROP_NO_DESTINATION);
 	else if (what == ANSWER_ARP)
 		answer_arp(f, s);
+	else if (what == ANSWER_LOOK)
+		look_at_arp(f, s);
 	else if (what == ANSWER_SOLICIT)
 		answer_solicit(f, s);
 	else if (what == ANSWER_GATEWAY)

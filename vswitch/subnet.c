@@ -141,6 +141,21 @@ static bool route(const struct scene *s, const struct packet *p, bool deep, stru
 	return true;
 }
 
+bool subnet_looks(const struct scene *s, const struct packet *p, struct decision *d)
+{
+	bool group = mac_is_group(p->dst);
+
+	// What a port asks is answered, not forwarded.
+	if (!s->subnet->learning || p->ethertype != BE16(ETH_TYPE_ARP) || (group && !p->vsid) ||
+	    mac_equal(p->dst, s->snap->hnv->router_mac))
+		return false;
+	if (!p->vsid) {
+		d->vsid = s->subnet->vsid;
+		d->flow_id = s->subnet->flow_id;
+	}
+	return answer(d, ANSWER_LOOK, DROP_NONE);
+}
+
 bool subnet_decide(const struct scene *s, const struct packet *p, bool deep, struct decision *d)
 {
 	bool to_router = mac_equal(p->dst, s->snap->hnv->router_mac);
