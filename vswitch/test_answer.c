@@ -92,6 +92,33 @@ static void arp_teaches_learning_subnets(void **state)
 	assert_memory_equal(hrig->reports[0].address.b, customer4(BLUE, 50).b, 16);
 }
 
+// What passes between ports and hosts.
+static void passing_arp_teaches_learning_subnets(void **state)
+{
+	const struct ip_address reply[2] = { customer4(BLUE, 51), customer4(BLUE, 20) };
+	const struct ip_address question[2] = { customer4(BLUE, 20), customer4(BLUE, 51) };
+
+	hrig->subnets[0].learning = true;
+	hnv_rig_publish();
+	hnv_send(UPLINK, encapsulated(WAY_BLUE, BLUE_VSID,
+				      arp(host(52), broadcast, ARP_REQUEST,
+					  (struct ip_address[]){ customer4(BLUE, 52),
+								 customer4(BLUE, 51) })));
+	expect_at("01");
+	assert_int_equal(hrig->n_reports, 2); // its MAC and its address
+	assert_int_equal(hrig->reports[1].kind, LEARN_CUSTOMER);
+	assert_int_equal(hrig->reports[1].port, WAY_BLUE);
+	hnv_send(UPLINK, encapsulated(WAY_BLUE, BLUE_VSID,
+				      arp(host(20), host(10), ARP_REQUEST, question)));
+	expect_at("0");
+	assert_int_equal(hrig->n_reports, 0);
+	hnv_send(1, arp(host(51), host(20), ARP_REPLY, reply));
+	expect_at("3");
+	assert_int_equal(hrig->n_reports, 1);
+	assert_int_equal(hrig->reports[0].kind, LEARN_CUSTOMER);
+	assert_memory_equal(hrig->reports[0].address.b, reply[0].b, 16);
+}
+
 static void announcements_stay_here(void **state)
 {
 	hnv_send(0, ask(BLUE, 10, 10)); // gratuitous, or a probe for one's own address
@@ -291,6 +318,7 @@ int main(void)
 		HNV_TEST(arp_is_answered_from_policy),
 		HNV_TEST(arp_for_strangers_dies_unless_learnt),
 		HNV_TEST(arp_teaches_learning_subnets),
+		HNV_TEST(passing_arp_teaches_learning_subnets),
 		HNV_TEST(announcements_stay_here),
 		HNV_TEST(bad_arp_is_dropped),
 		HNV_TEST(nd_is_answered_from_policy),
