@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
+#include "vswitch/reassembly.h"
 #include "vswitch/vswitch_ctl.h"
 
 #define TICK_NS 5000000ull      // grace periods, learning that could not ring
@@ -194,7 +195,8 @@ static int init_workers(struct daemon *d, struct err *err)
 			.cache = { .entries = d->opt.flow_entries, .tsc_hz = rte_get_tsc_hz(),
 				   .snapshot = vswitch_snapshot(d->vswitch),
 				   .fdb = vswitch_fdb(d->vswitch),
-				   .learn = vswitch_learn_queue(d->vswitch, i) }
+				   .learn = vswitch_learn_queue(d->vswitch, i),
+				   .reassembly = reassembly_create(rte_get_tsc_hz()) }
 		};
 		struct worker_cfg worker = { .id = i,
 					     .cpu = d->opt.worker_cpus[i],

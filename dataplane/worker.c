@@ -284,12 +284,25 @@ static unsigned int drain_handover(struct worker *w)
 	return total;
 }
 
+// Frames that other workers have left for us.
+static unsigned int handed(const struct worker *w)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < WORKER_MAX; i++) {
+		struct rte_ring *r = __atomic_load_n(&w->handover[i], __ATOMIC_ACQUIRE);
+
+		n += r ? rte_ring_count(r) : 0;
+	}
+	return n;
+}
+
 // What whoever rings the bell leaves behind: frames, a new plan, the order to stop.
 static bool has_work(void *arg)
 {
 	const struct worker *w = arg;
 
-	return worker_held(w) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
+	return handed(w) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
 	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
@@ -448,14 +461,7 @@ struct rte_ring *worker_handover(struct worker *to, unsigned int from)
 	return r;
 }
 
-unsigned int worker_held(const struct worker *w)
+uint64_t worker_held(const struct worker *w)
 {
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < WORKER_MAX; i++) {
-		struct rte_ring *r = __atomic_load_n(&w->handover[i], __ATOMIC_ACQUIRE);
-
-		n += r ? rte_ring_count(r) : 0;
-	}
-	return n;
+	return handed(w) + (w->cfg.ops->held ? w->cfg.ops->held(w->cfg.ctx) : 0);
 }
