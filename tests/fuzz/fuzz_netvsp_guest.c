@@ -14,7 +14,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum step { FRAME, RAW, SCRIBBLE, INDEX, NVSP, ROUNDS, INJECT, ACK, MESSAGE, PAUSE, CLOSE, N_STEPS };
+enum step {
+	FRAME,
+	RAW,
+	SCRIBBLE,
+	INDEX,
+	NVSP,
+	ROUNDS,
+	INJECT,
+	ACK,
+	MESSAGE,
+	PAUSE,
+	CLOSE,
+	N_STEPS
+};
 
 static const uint8_t *input;
 static size_t n_left;
@@ -44,8 +57,9 @@ static uint32_t bytes(uint8_t *out, uint32_t n)
 static struct fake_tx read_how(struct fake_cut *cuts)
 {
 	uint32_t v = number(1);
-	struct fake_tx how = { .form = v % 3, .silent = v & 0x80, .in_section = number(1) * 2u,
-			       .cuts = cuts };
+	struct fake_tx how = {
+		.form = v % 3, .silent = v & 0x80, .in_section = number(1) * 2u, .cuts = cuts
+	};
 
 	for (how.n_cuts = 0; how.n_cuts < (v >> 2) % 4; how.n_cuts++)
 		cuts[how.n_cuts] = (struct fake_cut){ 1 + number(1), number(2) % 4096 };
