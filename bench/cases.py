@@ -33,7 +33,7 @@ class Case:
     def guest_options(self):
         """The traffic in weft-pmd's words."""
         flows = re.search(r"flows=(\d+)", self.words).group(1)
-        options = ["--size", str(max(self.size, 60)), "--flows", flows, "--no-fill"]
+        options = ["--size", str(max(self.size, 60)), "--flows", flows, "--lean"]
         return options + (["--mtu", "9000", "--staged", "4096"] if self.size > 1514 else [])
 
 

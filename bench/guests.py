@@ -37,15 +37,14 @@ class Guests:
     def start(self, case):
         self.case = case
         self.launch(case)
-        self.guests = self.spawn_guests(case, "pair", self.nics, "--poll")
+        self.guests = self.spawn_guests("pair", self.nics, "--poll", *case.guest_options())
         self.ready()
         self.tell("resume")
 
-    def spawn_guests(self, case, mode, nics, *options):
+    def spawn_guests(self, mode, nics, *options):
         """Starts weft-pmd; returns the process once it is ready."""
         command = [self.program("weft-pmd"), "--control", "--core", str(self.place.control_core),
                    "--socket", self.place.path("vmbus.sock"), *options, mode, *nics]
-        command[1:1] = case.guest_options()
         log = open(self.place.path("weft-pmd.log"), "a")
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  stderr=log, text=True)
@@ -109,7 +108,8 @@ class Guests:
     def sums(first, last):
         """Shares of the frames that arrived between two reports."""
         received = max(last["received"] - first["received"], 1)
-        return {"loss": max(last["missing"] - first["missing"], 0) / received,
+        sent = last["sent"] - first["sent"]
+        return {"loss": max(sent - received, 0) / received,
                 "doorbells": (last["doorbells"] - first["doorbells"]) / received,
                 "bells": (last["bells"] - first["bells"]) / received}
 
@@ -131,7 +131,7 @@ class WeftGuests(Guests, Weft):
         self.options = ["--poll", "--vmbus-socket", self.place.path("vmbus.sock")]
         super().launch(case)
         idle = self.idle_names(case)
-        attached = [self.spawn_guests(case, "attach", idle[i:i + IDLE_PER_GUEST], "--no-huge",
+        attached = [self.spawn_guests("attach", idle[i:i + IDLE_PER_GUEST], "--no-huge",
                                       "--receive-mib", "1", "--send-mib", "1",
                                       "--ring-pages", "16", "--staged", "64")
                     for i in range(0, len(idle), IDLE_PER_GUEST)]

@@ -117,6 +117,7 @@ static struct guest_cfg guest_cfg(const struct app *a, uint32_t i)
 			  .pool = a->eal.pool },
 		.sends = (opt->mode == MODE_PAIR && !second) || opt->mode == MODE_SEND,
 		.echoes = opt->mode == MODE_ECHO,
+		.lean = opt->lean,
 		.frames = { .dst = opt->to,
 			    .sender = (uint8_t)(opt->sender + i),
 			    .n_macs = opt->macs,
@@ -172,6 +173,7 @@ static int start_eal(struct app *a, struct err *err)
 	bool large = a->opt.mtu > 1500;
 	struct eal_cfg cfg = { .core = (int)a->opt.core,
 			       .n_mbufs = mbufs(&a->opt),
+			       .n_more = a->opt.lean ? mbufs(&a->opt) / 2 : 0,
 			       .n_queues = a->opt.n_nics * a->opt.queues,
 			       .room = large ? LARGE_ROOM : MBUF_ROOM,
 			       .no_huge = a->opt.no_huge,
@@ -205,6 +207,8 @@ static int open_all(struct app *a, struct err *err)
 		ret = guest_open(&a->guests[i], &cfg, i, err);
 	}
 	join_pairs(a);
+	for (uint32_t i = 0; !ret && i < a->n_guests; i++)
+		ret = guest_prepare(&a->guests[i], err);
 	return ret;
 }
 
