@@ -17,9 +17,16 @@
 #define FIRST_INHERITED_FD 3 // sd_listen_fds(3)
 #define SOCKET_NAME "vmbus"  // the name by which a service manager hands it over
 
+#define LOOK_NS 5000000ull         // for guests that come back …
+#define PATIENCE_NS 3000000000ull  // … for so long
+
 struct guests {
 	struct guests_cfg cfg;
 	struct netvsp_service *service;
+	char *path;     // of the file with the names of guests that were served at the end
+	json_t *absent; // those that are not back yet, or NULL: nobody waits
+	int timer;
+	uint64_t until_ns;
 };
 
 // The socket that the service manager keeps for us (LISTEN_FDS), or -1: it outlives a restart, so
@@ -64,6 +71,66 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 	g->cfg.event(g->cfg.arg, nic, words[event], json_pack("{s:s}", "reason", text));
 }
 
+// --- a planned restart -------------------------------------------------------------------------
+// The guests come back one after the other. Until the last is there no ring is read, lest a frame
+// from one meets a port where the other is not yet. Their names go from life to life in a file.
+
+static void note_ready(void *arg, const struct netvsp_nic_info *info)
+{
+	if (info->ready)
+		json_object_set_new(arg, info->name, json_true());
+}
+
+static void leave_names(struct guests *g)
+{
+	json_t *names = json_object();
+
+	netvsp_nic_list(note_ready, names);
+	if (json_object_size(names) && json_dump_file(names, g->path, JSON_COMPACT))
+		log_warning("cannot write %s: guests may lose frames in this restart", g->path);
+	json_decref(names);
+}
+
+static void go_on(struct guests *g)
+{
+	json_decref(g->absent);
+	g->absent = NULL;
+	loop_timer_del(g->cfg.loop, g->timer);
+	g->timer = -1;
+	netvsp_service_hold(g->service, false);
+}
+
+static void strike_out(void *arg, const struct netvsp_nic_info *info)
+{
+	if (info->ready)
+		json_object_del(arg, info->name);
+}
+
+static void look(void *arg)
+{
+	struct guests *g = arg;
+
+	netvsp_nic_list(strike_out, g->absent);
+	if (json_object_size(g->absent) && loop_now_ns() < g->until_ns)
+		return;
+	if (json_object_size(g->absent))
+		log_warning("%zu guests have not come back", json_object_size(g->absent));
+	go_on(g);
+}
+
+static void await_guests(struct guests *g)
+{
+	g->absent = json_load_file(g->path, 0, NULL);
+	unlink(g->path);
+	if (!g->absent)
+		return;
+	netvsp_service_hold(g->service, true);
+	g->until_ns = loop_now_ns() + PATIENCE_NS;
+	g->timer = loop_timer_add(g->cfg.loop, LOOK_NS, LOOK_NS, look, g);
+	if (g->timer < 0)
+		go_on(g);
+}
+
 int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err *err)
 {
 	struct guests *g = calloc(1, sizeof(*g));
@@ -75,6 +142,11 @@ int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err 
 	if (!g)
 		return err_set(err, ENOMEM, "no memory for guests");
 	g->cfg = *cfg;
+	g->timer = -1;
+	if (asprintf(&g->path, "%s.guests", cfg->path) < 0) {
+		free(g);
+		return err_set(err, ENOMEM, "no memory for guests");
+	}
 	while (!service.instance)
 		if (getrandom(&service.instance, sizeof(service.instance), 0) < 0)
 			break;
@@ -89,9 +161,11 @@ int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err 
 	}
 	if (ret) {
 		netvsp_service_destroy(g->service);
+		free(g->path);
 		free(g);
 		return ret;
 	}
+	await_guests(g);
 	*out = g;
 	return 0;
 }
@@ -101,12 +175,16 @@ void guests_destroy(struct guests *g)
 	if (!g)
 		return;
 	loop_fd_del(g->cfg.loop, netvsp_service_fd(g->service));
+	loop_timer_del(g->cfg.loop, g->timer);
+	json_decref(g->absent);
 	netvsp_service_destroy(g->service);
+	free(g->path);
 	free(g);
 }
 
 void guests_drain(struct guests *g, void (*done)(void *arg), void *arg)
 {
+	leave_names(g);
 	netvsp_service_drain(g->service, done, arg);
 }
 
