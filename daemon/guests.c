@@ -17,13 +17,15 @@
 #define FIRST_INHERITED_FD 3 // sd_listen_fds(3)
 #define SOCKET_NAME "vmbus"  // the name by which a service manager hands it over
 
-#define LOOK_NS 5000000ull         // for guests that come back …
-#define PATIENCE_NS 3000000000ull  // … for so long
+#define WRITE_NS 250000000ull     // between looks at who is served
+#define LOOK_NS 5000000ull        // between looks for guests that come back …
+#define PATIENCE_NS 3000000000ull // … for so long
 
 struct guests {
 	struct guests_cfg cfg;
 	struct netvsp_service *service;
-	char *path;     // of the file with the names of guests that were served at the end
+	char *path;     // of the file with the names of guests that are served
+	json_t *names;  // what stands there, or NULL
 	json_t *absent; // those that are not back yet, or NULL: nobody waits
 	int timer;
 	uint64_t until_ns;
@@ -71,9 +73,10 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 	g->cfg.event(g->cfg.arg, nic, words[event], json_pack("{s:s}", "reason", text));
 }
 
-// --- a planned restart -------------------------------------------------------------------------
-// The guests come back one after the other. Until the last is there no ring is read, lest a frame
-// from one meets a port where the other is not yet. Their names go from life to life in a file.
+// --- restarts ----------------------------------------------------------------------------------
+// Guests come back one after the other. Until the last is there no ring is read, lest a frame from
+// one meets a port where the other is not yet. The names of those that are served stand in a file,
+// for the next life; also for one after a kill.
 
 static void note_ready(void *arg, const struct netvsp_nic_info *info)
 {
@@ -81,23 +84,23 @@ static void note_ready(void *arg, const struct netvsp_nic_info *info)
 		json_object_set_new(arg, info->name, json_true());
 }
 
-static void leave_names(struct guests *g)
+static void write_names(struct guests *g)
 {
 	json_t *names = json_object();
 
 	netvsp_nic_list(note_ready, names);
-	if (json_object_size(names) && json_dump_file(names, g->path, JSON_COMPACT))
-		log_warning("cannot write %s: guests may lose frames in this restart", g->path);
-	json_decref(names);
+	if (!json_equal(names, g->names) && json_dump_file(names, g->path, JSON_COMPACT))
+		log_warning("cannot write %s: guests may lose frames in a restart", g->path);
+	json_decref(g->names);
+	g->names = names;
 }
 
-static void go_on(struct guests *g)
+static void on_write(void *arg) { write_names(arg); }
+
+static void set_timer(struct guests *g, uint64_t period_ns, loop_timer_fn *fn)
 {
-	json_decref(g->absent);
-	g->absent = NULL;
 	loop_timer_del(g->cfg.loop, g->timer);
-	g->timer = -1;
-	netvsp_service_hold(g->service, false);
+	g->timer = period_ns ? loop_timer_add(g->cfg.loop, period_ns, period_ns, fn, g) : -1;
 }
 
 static void strike_out(void *arg, const struct netvsp_nic_info *info)
@@ -106,7 +109,15 @@ static void strike_out(void *arg, const struct netvsp_nic_info *info)
 		json_object_del(arg, info->name);
 }
 
-static void look(void *arg)
+static void go_on(struct guests *g)
+{
+	json_decref(g->absent);
+	g->absent = NULL;
+	netvsp_service_hold(g->service, false);
+	set_timer(g, WRITE_NS, on_write);
+}
+
+static void on_look(void *arg)
 {
 	struct guests *g = arg;
 
@@ -120,13 +131,15 @@ static void look(void *arg)
 
 static void await_guests(struct guests *g)
 {
-	g->absent = json_load_file(g->path, 0, NULL);
-	unlink(g->path);
-	if (!g->absent)
+	g->names = json_load_file(g->path, 0, NULL);
+	g->absent = json_copy(g->names);
+	if (!g->absent || !json_object_size(g->absent)) {
+		go_on(g);
 		return;
+	}
 	netvsp_service_hold(g->service, true);
 	g->until_ns = loop_now_ns() + PATIENCE_NS;
-	g->timer = loop_timer_add(g->cfg.loop, LOOK_NS, LOOK_NS, look, g);
+	set_timer(g, LOOK_NS, on_look);
 	if (g->timer < 0)
 		go_on(g);
 }
@@ -177,6 +190,7 @@ void guests_destroy(struct guests *g)
 	loop_fd_del(g->cfg.loop, netvsp_service_fd(g->service));
 	loop_timer_del(g->cfg.loop, g->timer);
 	json_decref(g->absent);
+	json_decref(g->names);
 	netvsp_service_destroy(g->service);
 	free(g->path);
 	free(g);
@@ -184,7 +198,9 @@ void guests_destroy(struct guests *g)
 
 void guests_drain(struct guests *g, void (*done)(void *arg), void *arg)
 {
-	leave_names(g);
+	if (!g->absent)
+		write_names(g);
+	set_timer(g, 0, NULL); // from now on they leave
 	netvsp_service_drain(g->service, done, arg);
 }
 
