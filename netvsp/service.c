@@ -459,6 +459,11 @@ static void read_no_more(void *arg)
 	rcu_retire(drain->rcu, drained, drain);
 }
 
+void netvsp_service_hold(struct netvsp_service *service, bool hold)
+{
+	netvsp_nic_hold_all(hold);
+}
+
 void netvsp_service_drain(struct netvsp_service *service, void (*done)(void *arg), void *arg)
 {
 	struct drain *drain = malloc(sizeof(*drain));

@@ -24,7 +24,7 @@ fake_start g1 --seconds 2 send "$g2"
 fake_wait g1
 fake_wait g0
 fake_stop g2
-rate=$(($(fake_get g1 completed) / 2 * 60 / 100))
+rate=$(($(fake_get g1 completed) * 60 / 200))
 echo "60 % of the capacity: $rate frames a second"
 # The receive buffer has 9039 sections: at this rate it bridges 150 ms in which the guest, which has
 # no core of its own here, does not run.
