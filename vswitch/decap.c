@@ -119,8 +119,8 @@ static struct rte_mbuf *reassemble(struct decap *d, struct rte_mbuf *m, struct e
 static ALWAYS_INLINE struct rte_mbuf *decap_one(struct decap *d, struct last_peer *last,
 						struct rte_mbuf *m, uint64_t *from)
 {
-	const struct hnv *hnv = d->v->snap->hnv;
-	uint16_t port = d->v->port->index;
+	const struct hnv *hnv = d->hnv;
+	uint16_t port = d->port;
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct encap_where where;
 	enum encap_kind kind = encap_find(p, m->data_len, hnv->vxlan_port, &where);
@@ -129,7 +129,7 @@ static ALWAYS_INLINE struct rte_mbuf *decap_one(struct decap *d, struct last_pee
 	uint8_t encap;
 
 	*from = port;
-	if (kind == ENCAP_KIND_NONE || !is_ours(d->v->underlay, p, &where))
+	if (kind == ENCAP_KIND_NONE || !is_ours(d->underlay, p, &where))
 		return m;
 	if (unlikely(kind == ENCAP_KIND_FRAGMENT)) {
 		m = reassemble(d, m, &where, &kind);
@@ -153,6 +153,9 @@ void decap_batch(struct decap *d)
 	struct last_peer last = { 0 };
 	uint16_t kept = 0;
 
+	d->hnv = d->v->snap->hnv;
+	d->underlay = d->v->underlay;
+	d->port = d->v->port->index;
 	for (uint32_t i = 0; i < AHEAD && i < d->n; i++)
 		__builtin_prefetch(rte_pktmbuf_mtod(d->pkts[i], void *));
 	for (uint32_t i = 0; i < d->n; i++) {
