@@ -81,7 +81,7 @@ static ALWAYS_INLINE bool same_source(const struct last_peer *last, uint8_t enca
 }
 
 static ALWAYS_INLINE uint16_t way_of(struct decap *d, struct last_peer *last, uint8_t encap,
-		       const struct encap_info *info)
+				     const struct encap_info *info)
 {
 	const struct hnv *hnv = d->v->snap->hnv;
 	const struct hnv_subnet *subnet;
