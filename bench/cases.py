@@ -3,8 +3,10 @@
 
 Bars are ratios of switch cycles a frame to Open vSwitch's, unless the case says otherwise.
 """
+import re
 from dataclasses import dataclass
 
+from guests import OvsGuests, TestpmdGuests, WeftGuests
 from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
@@ -21,15 +23,23 @@ class Case:
     entries: int = 1 << 17            # cache entries that ours is given
     bar: float = None                 # highest ratio to Open vSwitch
     settle_s: int = 20                # for the caches to fill, at most
-    kind: str = "cost"                # cost, setup, resolve or idle: methods of Runner
+    kind: str = "cost"                # cost, setup, resolve, idle or guests: methods of Runner
+    idle_nics: int = 0                # guests: NICs that do nothing, beside the two
 
     @property
     def traffic(self):
         return "size=%d,%s" % (self.size, self.words)
 
+    def guest_options(self):
+        """The traffic in weft-pmd's words."""
+        flows = re.search(r"flows=(\d+)", self.words).group(1)
+        options = ["--size", str(max(self.size, 60)), "--flows", flows, "--lean"]
+        return options + (["--mtu", "9000", "--staged", "4096"] if self.size > 1514 else [])
+
 
 PAIRS = "macs=1000,order=rand"
 EVERYONE = (Weft, Ovs, Testpmd)
+GUESTS = (WeftGuests, OvsGuests, TestpmdGuests)
 
 CASES = (
     Case("ceiling", "no look-up at all, 64 B", "flows=1000," + PAIRS, (TestpmdIo, Testpmd)),
@@ -49,6 +59,14 @@ CASES = (
     Case("idle", "asleep between two taps", "", (WeftIdle,), kind="idle"),
     Case("l2-1514", "L2, 1 k flows, 1514 B", "flows=1000," + PAIRS, EVERYONE, size=1514),
     Case("l2-9000", "L2, 1 k flows, 9000 B", "flows=1000," + PAIRS, EVERYONE, size=9000),
+    Case("guest-64", "guest to guest, 10 k flows, 64 B", "flows=10000", GUESTS, bar=1.0,
+         kind="guests"),
+    Case("guest-1514", "guest to guest, 1 k flows, 1514 B", "flows=1000", GUESTS, size=1514,
+         bar=0.9, kind="guests"),
+    Case("guest-9014", "guest to guest, 1 k flows, 9014 B", "flows=1000", GUESTS, size=9014,
+         kind="guests"),
+    Case("guest-idle", "guest to guest, 10 k flows, 64 B, beside 256 idle NICs", "flows=10000",
+         (WeftGuests,), kind="guests", idle_nics=256),
 )
 
 # Cases that ./run-bench judge repeats with the other generator.
@@ -59,5 +77,6 @@ MIN_SETUPS = 1e6            # new flows a second and core
 MAX_FLOW_BYTES = 128        # memory of a cached flow
 MAX_IDLE_SHARE = 0.03       # of a core, by a switch without traffic
 MAX_WAKE_US = 200           # from a frame that finds it asleep to the answer
+MAX_IDLE_NICS_COST = 1.05   # cycles beside 256 idle NICs, as a multiple of those without
 MIN_SHARE_AT_1M = 0.5       # of our own rate at 10 k entries
 JUDGE_NOISE = 0.10          # two generators may differ by this much

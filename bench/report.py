@@ -47,6 +47,18 @@ def cost_row(case, switch, kept):
     return row
 
 
+def guest_row(case, switch, kept):
+    row = {"case": case.name, "title": case.title, "switch": switch, "metric": "guests",
+           "reps": len(kept), "stages": kept[-1]["stages"]}
+    for key in ("mpps", "switch", "loss", "doorbells", "bells"):
+        row["switch_cycles" if key == "switch" else key] = round(middle(kept, key), 5)
+    row["switch_min"] = min(f["switch"] for f in kept)
+    row["switch_max"] = max(f["switch"] for f in kept)
+    row["rejected"] = sum(f["rejected"] for f in kept)
+    row["others_busy"] = round(middle(kept, "others_busy"), 5)
+    return row
+
+
 def with_bar(row, bar, met):
     return dict(row, bar=bar, met=bool(met))
 
@@ -116,6 +128,20 @@ def derived_rows(results):
     return rows
 
 
+def idle_nics_rows(results):
+    """What idle NICs cost a busy one."""
+    busy = results.get(("guest-64", "weft", "ours"), [])
+    beside = results.get(("guest-idle", "weft", "ours"), [])
+    pairs = [b["switch"] / a["switch"] for a, b in zip(busy, beside)
+             if "error" not in a and "error" not in b]
+    if not pairs:
+        return []
+    return [with_bar({"case": "guest-idle", "title": "cycles beside 256 idle NICs",
+                      "metric": "idle_nics", "value": median(pairs), "reps": len(pairs),
+                      "unit": "of those without"},
+                     cases.MAX_IDLE_NICS_COST, median(pairs) <= cases.MAX_IDLE_NICS_COST)]
+
+
 def judge_row(case, switch, ours, judge):
     value = middle(judge, "switch") / middle(ours, "switch")
     return with_bar({"case": case.name, "switch": switch, "metric": "judge", "value": value,
@@ -134,6 +160,8 @@ def summarise(results, wanted):
                              "metric": "error", "error": kept[-1]["error"]})
             elif case.kind == "cost":
                 rows.append(cost_row(case, kind.name, fine))
+            elif case.kind == "guests":
+                rows.append(guest_row(case, kind.name, fine))
             elif case.kind == "setup":
                 rows.append(setup_row(case, kind.name, fine))
             elif case.kind == "idle":
@@ -145,9 +173,9 @@ def summarise(results, wanted):
                 rows.append(judge_row(case, kind.name, fine, judged))
         weft = results.get((case.name, "weft", "ours"))
         ovs = results.get((case.name, "ovs", "ours"))
-        if case.kind == "cost" and weft and ovs:
+        if case.kind in ("cost", "guests") and weft and ovs:
             rows.append(ratio_row(case, weft, ovs))
-    return [row for row in rows if row] + derived_rows(results)
+    return [row for row in rows if row] + derived_rows(results) + idle_nics_rows(results)
 
 
 def remarks(row):
@@ -188,15 +216,37 @@ def print_costs(rows):
             remarks(row)))
 
 
+def guest_remarks(row):
+    return "  %d samples rejected" % row["rejected"] if row["rejected"] else ""
+
+
+def print_guests(rows):
+    print("\nGuest to guest, both directions: TSC cycles of the switch for each frame; times that a "
+          "guest rang\nthe switch and the switch a guest, a frame.\n")
+    print("%-11s %-17s %8s %8s  %-18s %8s %10s %10s" % (
+        "case", "switch", "Mpps", "cycles", "[spread]", "lost", "to switch", "to guest"))
+    for row in rows:
+        spread = "[%.1f … %.1f]" % (row["switch_min"], row["switch_max"])
+        print("%-11s %-17s %8.2f %8.1f  %-18s %6.2f %% %10.5f %10.5f%s" % (
+            row["case"], row["switch"], row["mpps"], row["switch_cycles"], spread,
+            100 * row["loss"], row["doorbells"], row["bells"], guest_remarks(row)))
+        if any(row["stages"].values()):
+            print("%39s of which %s" % ("", ", ".join("%s %.1f" % pair
+                                                      for pair in row["stages"].items())))
+
+
 def print_table(rows):
     costs = [row for row in rows if row["metric"] == "cost"]
     if costs:
         print_costs(costs)
+    guests = [row for row in rows if row["metric"] == "guests"]
+    if guests:
+        print_guests(guests)
     print()
     for row in rows:
         if row["metric"] == "error":
             print("%-11s %-17s failed: %s" % (row["case"], row["switch"], row["error"]))
-        elif row["metric"] != "cost":
+        elif row["metric"] not in ("cost", "guests"):
             print("%-11s %-17s %-48s %9s %-26s %s" % (
                 row["case"], row.get("switch", "weft"), row["title"], number(row["value"]),
                 row["unit"], verdict(row)))
@@ -217,7 +267,7 @@ def emit(rows, args):
     draw(os.path.join(folder, "cycles.svg"), "Switch cycles for each frame",
          [(row["case"] + "  " + row["switch"], row["switch_cycles"], None,
            BLUE if row["switch"] == "weft" else GREY)
-          for row in rows if row["metric"] == "cost"])
+          for row in rows if row["metric"] in ("cost", "guests")])
     draw(os.path.join(folder, "ratios.svg"), "Weft's cycles as a share of Open vSwitch's (bar: |)",
          [(row["case"], row["value"], row.get("bar"),
            GREEN if row.get("met", True) else RED) for row in rows if row["metric"] == "ratio"])

@@ -82,7 +82,6 @@ class Runner:
         low = [rate for rate in rates if rate < 0.9 * steady]
         return {"mpps": steady, "resolve_mpps": min(rates), "resolve_ms": 20 * len(low)}
 
-
     def idle(self, case, switch):
         """The core that a switch without traffic uses, and how soon it answers."""
         time.sleep(3)
@@ -91,6 +90,15 @@ class Runner:
         share = (switch.cpu_seconds() - before) / 5
         trips = sorted(switch.round_trips(20))
         return {"idle_share": share, "wake_us": 1e6 * trips[len(trips) // 2]}
+
+    def guests(self, case, switch):
+        """Cycles of the switch for a frame between two guests."""
+        switch.settle(case.settle_s)
+        before = idle_ticks(self.place.core)
+        figures = switch.measure_guests(self.samples)
+        after = idle_ticks(self.place.core)
+        figures["others_busy"] = 1 - (after[0] - before[0]) / max(after[1] - before[1], 1)
+        return figures
 
 
 def idle_ticks(core):

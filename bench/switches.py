@@ -43,7 +43,7 @@ def run(*command, **options):
 
 def find_program(build, name):
     """The path of something that was built."""
-    for folder in ("", "bench"):
+    for folder in ("", "bench", "tests/pmd"):
         path = os.path.join(build, folder, name)
         if os.path.exists(path):
             return path

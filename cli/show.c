@@ -30,22 +30,41 @@ static void value_cell(struct table *table, bool new_row, const json_t *value)
 	free(text);
 }
 
+// The fields of a purely live type do not list its key; a singleton has none.
+static bool lists_name(const json_t *type)
+{
+	json_t *field;
+	size_t i;
+
+	if (type_is_singleton(type))
+		return true;
+
+	json_array_foreach(type_fields(type), i, field)
+		if (strcmp(text_of(field, "name"), "name") == 0)
+			return true;
+	return false;
+}
+
 // Many objects: a row each, a column for every field that is not a detail.
 static void print_objects(const json_t *type, const json_t *objects)
 {
+	bool named = lists_name(type), first = named;
 	struct table table;
 	json_t *field, *obj;
 	size_t i, j;
-	bool first = true;
 
 	table_init(&table);
+	if (!named)
+		upper_cell(&table, true, "name");
 	json_array_foreach(type_fields(type), i, field)
 		if (!field_has_flag(field, "detail")) {
 			upper_cell(&table, first, text_of(field, "name"));
 			first = false;
 		}
 	json_array_foreach((json_t *)objects, j, obj) {
-		first = true;
+		first = named;
+		if (!named)
+			value_cell(&table, true, json_object_get(obj, "name"));
 		json_array_foreach(type_fields(type), i, field)
 			if (!field_has_flag(field, "detail")) {
 				value_cell(&table, first,

@@ -69,8 +69,9 @@ void netvsp_channel_seal(struct netvsp_channel *channel)
 {
 	const struct vmbus_reader *reader = &channel->reader;
 	const struct vmbus_writer *writer = &channel->writer;
-	const struct netvsp_batch batch = { reader->published, reader->published,
-					    writer->published, writer->published, 0, 0 };
+	const struct netvsp_batch batch = {
+		reader->published, reader->published, writer->published, writer->published, 0, 0
+	};
 
 	netvsp_journal_begin(&channel->journal);
 	netvsp_journal_seal(&channel->journal, &batch);
@@ -167,7 +168,7 @@ static void ring(struct netvsp_channel *channel)
 	const struct vmbus_bell *bell = __atomic_load_n(&channel->bell, __ATOMIC_ACQUIRE);
 
 	counter_add(&channel->counters->bells, 1);
-	if (bell && vmbus_bell_ring(bell))
+	if (bell && vmbus_bell_ring(bell, rcu_get(&channel->guest->dirty)))
 		counter_add(&channel->counters->bell_calls, 1);
 }
 

@@ -108,7 +108,7 @@ void nic_publish(struct netvsp_nic *nic)
 		// Its worker may sleep, and looks at rings anew before it does so again.
 		netvsp_nic_kick(&nic->queues[i]);
 		if (c->ring)
-			vmbus_bell_ring(c->bell);
+			vmbus_bell_ring(c->bell, nic->guest.dirty.rcu_ptr);
 		c->ring = false;
 	}
 }
@@ -180,6 +180,9 @@ void nic_channel_close(struct netvsp_nic *nic, unsigned int index, bool keep)
 
 	if (!c->open)
 		return;
+	// Its frames have all been delivered: the successor need not count any as lost.
+	if (keep && c->channel && nic->draining)
+		netvsp_channel_seal(c->channel);
 	netvsp_channel_destroy(c->channel, keep);
 	epoll_ctl(queue->epoll_fd, EPOLL_CTL_DEL, c->opened.guest_fd, NULL);
 	close(c->opened.guest_fd);
@@ -191,16 +194,31 @@ void nic_channel_close(struct netvsp_nic *nic, unsigned int index, bool keep)
 void nic_attach(struct netvsp_nic *nic, struct netvsp_connection *connection, struct rcu *rcu,
 		struct vmbus_peer *peer)
 {
-	const struct port_pools *pools = nic->guest.pools;
-
 	nic->connection = connection;
 	nic->rcu = rcu;
 	nic->peer = peer;
-	nic->guest = (struct netvsp_guest){ .pools = pools };
 	nic->leaving = nic->serving = nic->started = false;
 	nic->why_not[0] = '\0';
 	nic->n_attached++;
 	nic_control_init(nic);
+}
+
+// All but `rss`, at which workers of other ports look at any time: it is NULL by now.
+static void guest_clear(struct netvsp_nic *nic)
+{
+	struct netvsp_guest *guest = &nic->guest;
+
+	netvsp_sections_destroy(guest->sections);
+	guest->sections = NULL;
+	guest->receive = guest->send = (struct netvsp_area){};
+	guest->max_frame = 0;
+	guest->receiving = guest->sending = false;
+	guest->report_csum = guest->report_hash = guest->coalesce = false;
+	free((void *)(uintptr_t)guest->memory.rcu_ptr);
+	free((void *)(uintptr_t)guest->dirty.rcu_ptr);
+	rcu_set(&guest->memory, NULL);
+	rcu_set(&guest->dirty, NULL);
+	guest->dead = false;
 }
 
 // No worker has anything of the guest's any more. The state memory is the VMM's: it stays as it is.
@@ -208,12 +226,7 @@ static void left(struct netvsp_nic *nic)
 {
 	for (unsigned int i = nic->dev.n_queues; i-- > 0;)
 		nic_channel_close(nic, i, true);
-	netvsp_sections_destroy(nic->guest.sections);
-	free((void *)(uintptr_t)nic->guest.memory.rcu_ptr);
-	free((void *)(uintptr_t)nic->guest.rss.rcu_ptr);
-	free((void *)(uintptr_t)nic->guest.dirty.rcu_ptr);
-	nic->guest = (struct netvsp_guest){ .pools = nic->guest.pools };
-	rcu_set(&nic->monitor, NULL);
+	guest_clear(nic);
 	free(nic->private_state);
 	nic->state = nic->private_state = NULL;
 	nic->serving = nic->started = false;
@@ -223,10 +236,15 @@ static void left(struct netvsp_nic *nic)
 
 void nic_leave(struct netvsp_nic *nic)
 {
+	const struct netvsp_spread *old;
+
 	nic->leaving = true;
 	// What else was to be done is not done any more.
 	for (int i = NIC_JOB_LEAVE + 1; i < NIC_N_JOBS; i++)
 		nic->jobs[i] = (struct nic_job){};
 	rcu_set(&nic->monitor, NULL);
+	old = nic->guest.rss.rcu_ptr;
+	rcu_set(&nic->guest.rss, NULL);
+	rcu_retire(nic->rcu, free, (void *)(uintptr_t)old);
 	nic_quiesce(nic, NIC_JOB_LEAVE, ~0ull, left);
 }

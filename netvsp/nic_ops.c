@@ -58,7 +58,7 @@ static int on_state(void *arg, struct vmbus_state *state, enum vmbus_user_origin
 	if (origin == VMBUS_USER_NEW)
 		return 0;
 	// Read once, here; its copy is checked when START decodes it.
-	serial = le64_to_cpu(__atomic_load_n(&state->header.record, __ATOMIC_ACQUIRE));
+	serial = le64_to_cpu((FORCE le64)__atomic_load_n(nic_record_word(state), __ATOMIC_ACQUIRE));
 	memcpy(&nic->record, &state->records[serial % 2], sizeof(nic->record));
 	if (serial && le64_to_cpu(nic->record.serial) != serial) {
 		nic->state = NULL;
@@ -217,8 +217,9 @@ static int on_open(void *arg, const struct vmbus_peer_open *open, struct err *er
 		return err_set(err, ENOMEM, "no memory for channel %u", open->channel);
 	}
 	*bell = open->bell;
-	*c = (struct nic_channel){ .open = true, .ring = true, .resume = open->resume,
-				   .opened = *open, .bell = bell };
+	*c = (struct nic_channel){
+		.open = true, .ring = true, .resume = open->resume, .opened = *open, .bell = bell
+	};
 	if (open->channel == 0 && !open->resume)
 		begin_control(nic);
 	ret = watch_guest(nic, open->channel);
@@ -284,7 +285,7 @@ static void target_changed(void *arg)
 	const struct nic_channel *c = &nic->channels[nic->call_channels];
 
 	if (!nic->leaving && c->bell)
-		vmbus_bell_ring(c->bell);
+		vmbus_bell_ring(c->bell, nic->guest.dirty.rcu_ptr);
 	call_finish(nic, 0);
 }
 
@@ -346,6 +347,8 @@ static int on_start(void *arg, struct vmbus_peer_recovery *out, struct err *err)
 	if (ret < 0)
 		return ret;
 	nic_restore_answer(nic);
+	if (nic->origin == VMBUS_USER_IMAGE)
+		netvsp_control_announce(&nic->control); // perhaps it is on another host
 	nic->n_recovered += out->n_batches;
 	nic->n_lost += out->n_lost;
 	nic->started = nic->serving = true;

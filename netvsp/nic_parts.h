@@ -78,6 +78,7 @@ struct netvsp_nic {
 	bool started;        // START came
 	bool leaving;        // the guest is being taken leave of
 	bool draining;       // no ring is read any more; atomic. control: w, worker: r
+	bool held;           // none is read yet; likewise
 	struct vmbus_state *state;    // the VMM's state memory, or private; NULL: none yet
 	struct vmbus_state *private_state; // ours
 	enum vmbus_user_origin origin;
@@ -108,7 +109,7 @@ struct netvsp_nic {
 	char why_not[96]; // why nobody is attached any more; empty: nobody was
 };
 
-// --- nic.c: life and registry. Any thread, unless noted -----------------------------------------
+// --- nic.c: life and registry. Any thread, unless noted ----------------------------------------
 
 // Makes a NIC without a guest and puts it into the registry. helper.
 int netvsp_nic_create(const struct port_cfg *cfg, struct netvsp_nic **out, struct err *err);
@@ -135,15 +136,16 @@ void netvsp_nic_set_watcher(int fd);
 
 // All NICs, those that come later included, stop reading rings of guests. control.
 void netvsp_nic_drain_all(void);
+void netvsp_nic_hold_all(bool hold);
 
 void netvsp_nic_describe(struct netvsp_nic *nic, struct netvsp_nic_info *info); // control
 void netvsp_nic_kick(struct netvsp_queue *queue); // wakes the worker; control
 
-// --- port_netvsp.c: what the port looks like, before the NIC can be found. helper ----------------
+// --- port_netvsp.c: what the port looks like, before the NIC can be found. helper --------------
 
 void netvsp_port_init(struct netvsp_nic *nic);
 
-// --- nic_live.c: control -------------------------------------------------------------------------
+// --- nic_live.c: control -----------------------------------------------------------------------
 
 // Takes channels (bit n: channel n) from their workers; when none has them any more calls fn, then
 // gives those back that are still to be served. A job of the same kind replaces none: one at a
@@ -173,11 +175,11 @@ void nic_channel_gone_wrong(struct netvsp_nic *nic, unsigned int index,
 // Bits of the channels that are open.
 uint64_t nic_open_channels(const struct netvsp_nic *nic);
 
-// --- nic_ops.c: the device behind a peer. control -------------------------------------------------
+// --- nic_ops.c: the device behind a peer. control ----------------------------------------------
 
 extern const struct vmbus_peer_ops netvsp_nic_ops;
 
-// --- nic_mail.c: the control machine. control ------------------------------------------------------
+// --- nic_mail.c: the control machine. control --------------------------------------------------
 
 void nic_control_init(struct netvsp_nic *nic);
 
@@ -195,6 +197,12 @@ void nic_restore_answer(struct netvsp_nic *nic);
 // Makes buffers, path and spread as they were agreed on; no channel is live. Returns 0 or -errno.
 int nic_sync(struct netvsp_nic *nic);
 
+// The serial of the current record in the state memory: le64, stored and loaded as a whole.
+static inline uint64_t *nic_record_word(struct vmbus_state *state)
+{
+	return (uint64_t *)((uint8_t *)state + offsetof(struct vmbus_state, header.record));
+}
+
 // Writes the control record into the state memory.
 void nic_record_write(struct netvsp_nic *nic);
 
@@ -202,7 +210,7 @@ void nic_mail_look(struct netvsp_nic *nic);            // is there a request? Be
 void nic_mail_granted(struct netvsp_nic *nic, uint32_t n);
 void nic_notice_look(struct netvsp_nic *nic);          // is there something to be said?
 
-// --- service.c: control ----------------------------------------------------------------------------
+// --- service.c: control ------------------------------------------------------------------------
 
 // A call of the peer that was to be finished later has ended.
 void netvsp_connection_request_done(struct netvsp_connection *connection, int ret,

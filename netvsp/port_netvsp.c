@@ -41,13 +41,19 @@ static bool is_broken(struct netvsp_queue *queue, const struct netvsp_channel *c
 	return true;
 }
 
+// Are its rings to be left alone, around a restart? worker.
+static bool is_still(const struct netvsp_nic *nic)
+{
+	return __atomic_load_n(&nic->draining, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&nic->held, __ATOMIC_ACQUIRE);
+}
+
 static uint16_t rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct netvsp_queue *queue = queue_of(q);
 	struct netvsp_channel *channel = rcu_get(&queue->channel);
 
-	if (unlikely(!channel) || __atomic_load_n(&queue->nic->draining, __ATOMIC_ACQUIRE) ||
-	    is_broken(queue, channel))
+	if (unlikely(!channel) || is_still(queue->nic) || is_broken(queue, channel))
 		return 0;
 	n = netvsp_channel_receive(channel, pkts, n);
 	if (unlikely(netvsp_channel_failure(channel)))
@@ -123,7 +129,7 @@ static bool arm(struct port_queue *q, bool armed)
 	if (!armed)
 		drain(queue);
 	if (!channel || netvsp_channel_failure(channel) ||
-	    __atomic_load_n(&queue->nic->draining, __ATOMIC_RELAXED))
+	    is_still(queue->nic))
 		return false;
 	if (unlikely(id < VMBUS_MONITOR_IDS)) {
 		if (armed)
@@ -169,9 +175,11 @@ static void choose(const struct port_dev *dev, struct rte_mbuf **pkts, uint16_t 
 
 	if (spread)
 		netvsp_rss_select(spread, pkts, n, channels);
-	for (uint16_t i = 0; i < n; i++)
-		queues[i] = channels[i] < dev->n_queues && rcu_get(&nic->queues[channels[i]].channel) ?
-				    channels[i] : 0;
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t c = channels[i] < dev->n_queues ? channels[i] : 0;
+
+		queues[i] = rcu_get(&nic->queues[c].channel) ? c : 0;
+	}
 }
 
 static int open_port(const struct port_cfg *cfg, struct port_dev **out, struct err *err)

@@ -56,8 +56,9 @@ static bool add_pages(struct netvsp_channel *channel, const struct guest_memory 
 	return true;
 }
 
-static ALWAYS_INLINE bool add_piece(struct netvsp_channel *channel, const struct guest_memory *memory,
-		      const struct vmbus_piece *piece)
+static ALWAYS_INLINE bool add_piece(struct netvsp_channel *channel,
+				    const struct guest_memory *memory,
+				    const struct vmbus_piece *piece)
 {
 	const uint8_t *host = memory_at(channel, memory, piece->gpa, piece->bytes);
 
@@ -123,8 +124,9 @@ static bool add_section(struct netvsp_channel *channel, uint32_t section, uint32
 
 // The RNDIS message of a packet: bytes of a section, then pages. Returns its bytes; 0: none, or
 // not all of it is there. Spans begin at work->n_spans.
-static ALWAYS_INLINE uint32_t add_message(struct netvsp_channel *channel, const struct vmbus_packet *packet,
-			    const struct nvsp_rndis_packet *nvsp)
+static ALWAYS_INLINE uint32_t add_message(struct netvsp_channel *channel,
+					  const struct vmbus_packet *packet,
+					  const struct nvsp_rndis_packet *nvsp)
 {
 	struct channel_work *work = &channel->work;
 	uint32_t first = work->n_spans, section = le32_to_cpu(nvsp->section), bytes = 0;
@@ -167,8 +169,20 @@ static bool is_full(const struct netvsp_channel *channel)
 	       work->n_spans > CHANNEL_MAX_SPANS - CHANNEL_PACKET_SPANS;
 }
 
+static ALWAYS_INLINE struct nvsp_rndis_packet load_nvsp(struct vmbus_ring *ring, uint32_t pos)
+{
+	uint64_t types = vmbus_ring_load_word(ring, pos);
+	uint64_t section = vmbus_ring_load_word(ring, vmbus_ring_advance(ring, pos, 8));
+
+	return (struct nvsp_rndis_packet){
+		cpu_to_le32((uint32_t)types), cpu_to_le32((uint32_t)(types >> 32)),
+		cpu_to_le32((uint32_t)section), cpu_to_le32((uint32_t)(section >> 32)),
+	};
+}
+
 // A packet that is no acknowledgement.
-static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel, const struct vmbus_packet *packet)
+static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel,
+					    const struct vmbus_packet *packet)
 {
 	struct channel_work *work = &channel->work;
 	struct channel_data *data = &work->data[work->n_data];
@@ -178,8 +192,7 @@ static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel, cons
 	if (unlikely(is_full(channel)))
 		return SCAN_FULL;
 	if (likely(packet->payload_bytes >= sizeof(nvsp)))
-		vmbus_ring_load_small(&channel->reader.ring, packet->payload_pos, &nvsp,
-				      sizeof(nvsp));
+		nvsp = load_nvsp(&channel->reader.ring, packet->payload_pos);
 	frames = le32_to_cpu(nvsp.type) == NVSP_RNDIS_PACKET &&
 		 le32_to_cpu(nvsp.channel_type) == NVSP_CHANNEL_DATA;
 	if (unlikely(!frames && channel->mailbox)) {
@@ -269,11 +282,13 @@ static void find(struct netvsp_channel *channel, uint16_t n)
 	for (uint32_t i = 0; i < work->n_data; i++) {
 		struct channel_data *data = &work->data[i];
 		struct netvsp_frame *frames = &work->frames[work->n_frames];
+		const struct netvsp_message message = { &work->spans[data->first_span],
+							data->bytes };
 		uint32_t n_frames = 0, n_mbufs = 0;
 
-		if (likely(data->bytes) &&
-		    likely(netvsp_frames_find(&work->spans[data->first_span], data->bytes,
-					      max_frame, PORT_BATCH, frames, &n_frames) == 0))
+		if (likely(data->bytes &&
+			   netvsp_frames_find(&message, max_frame, PORT_BATCH, frames,
+					      &n_frames) == 0))
 			data->status = NVSP_STATUS_SUCCESS;
 		for (uint32_t j = 0; j < n_frames; j++)
 			n_mbufs += netvsp_frame_mbufs(frames[j].bytes);
@@ -371,20 +386,23 @@ static uint16_t translate(struct netvsp_channel *channel, struct rte_mbuf **pkts
 static void complete(struct netvsp_channel *channel)
 {
 	const struct channel_work *work = &channel->work;
-	uint64_t n_bad = 0, n_packets = 0;
+	struct vmbus_completion completions[CHANNEL_MAX_DATA];
+	uint32_t n_bad = 0, n_packets = 0, n = 0;
 
 	for (uint32_t i = 0; i < work->n_data; i++) {
 		const struct channel_data *data = &work->data[i];
 
 		n_bad += data->status != NVSP_STATUS_SUCCESS;
 		n_packets += data->n_frames > 0;
-		// Room was looked for; a guest that took it back since harms its own ring.
-		if (data->wants_completion &&
-		    vmbus_writer_complete(&channel->writer, data->transaction,
-					  NVSP_RNDIS_PACKET_COMPLETE |
-						  (uint64_t)data->status << 32) < 0)
-			channel_fail(channel, VMBUS_USER_FAILED_INDEX);
+		completions[n] = (struct vmbus_completion){
+			data->transaction,
+			NVSP_RNDIS_PACKET_COMPLETE | (uint64_t)data->status << 32,
+		};
+		n += data->wants_completion;
 	}
+	// Room was looked for; a guest that took it back since harms its own ring.
+	if (n && vmbus_writer_complete(&channel->writer, completions, n) < 0)
+		channel_fail(channel, VMBUS_USER_FAILED_INDEX);
 	counter_add(&channel->counters->rx_bad, n_bad);
 	counter_add(&channel->counters->rx_packets, n_packets);
 	counter_add(&channel->counters->acks, channel->journal.n_freed);
@@ -427,6 +445,7 @@ uint16_t netvsp_channel_receive(struct netvsp_channel *channel, struct rte_mbuf 
 	channel_signal(channel);
 	t[6] = __rdtsc();
 	counter_add(&counters->rx_frames, kept);
+	channel_count(&counters->rx, pkts, kept);
 	counter_add(&counters->ring_cycles, t[1] - t[0] + t[5] - t[4]);
 	counter_add(&counters->rndis_cycles, t[2] - t[1] + t[4] - t[3]);
 	counter_add(&counters->copy_cycles, t[3] - t[2]);

@@ -199,7 +199,7 @@ static bool is_free(const struct netvsp_sections *sections, uint32_t section)
 
 void netvsp_recover_sections(struct netvsp_sections *sections, uint64_t open)
 {
-	static uint8_t n_names[VMBUS_STATE_SECTIONS]; // how often an entry is named as next, 2: more
+	static uint8_t n_names[VMBUS_STATE_SECTIONS]; // how often each is named as next; 2: more
 
 	memset(n_names, 0, sizeof(n_names));
 	for (uint32_t i = 0; i < sections->n; i++) {

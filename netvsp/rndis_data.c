@@ -131,17 +131,20 @@ static ALWAYS_INLINE uint32_t copy_head(struct head *head, struct netvsp_cursor 
 		at->at += HEAD_BYTES;
 		return HEAD_BYTES;
 	}
-	if (unlikely(bytes < PACKET_BYTES))
-		bytes = PACKET_BYTES;
-	netvsp_cursor_read(at, head->bytes, bytes);
-	return bytes;
+	if (likely(bytes >= PACKET_BYTES)) {
+		copy_frame(head->bytes, at->span->host + at->at, bytes);
+		at->at += bytes;
+		return bytes;
+	}
+	netvsp_cursor_read(at, head->bytes, PACKET_BYTES);
+	return PACKET_BYTES;
 }
 
-int netvsp_frames_find(const struct netvsp_span *spans, uint32_t bytes, uint32_t max_frame,
-		       uint32_t max, struct netvsp_frame *frames, uint32_t *n)
+int netvsp_frames_find(const struct netvsp_message *message, uint32_t max_frame, uint32_t max,
+		       struct netvsp_frame *frames, uint32_t *n)
 {
-	struct netvsp_cursor start = { spans, 0 };
-	uint32_t left = bytes;
+	struct netvsp_cursor start = { message->spans, 0 };
+	uint32_t left = message->bytes;
 	struct head head;
 
 	*n = 0;
@@ -149,15 +152,15 @@ int netvsp_frames_find(const struct netvsp_span *spans, uint32_t bytes, uint32_t
 	while (left >= sizeof(struct rndis_header)) {
 		struct netvsp_frame *frame = &frames[*n];
 		struct netvsp_cursor at = start;
-		uint32_t whole, copied;
+		uint32_t whole, copied, most;
 
 		if (unlikely(left < PACKET_BYTES || *n == max))
 			return -EINVAL;
 		copied = copy_head(&head, &at);
 		if (unlikely(!take_packet(&head, copied, left, &at, frame)))
 			return -EINVAL;
-		if (unlikely(frame->bytes > (frame->info & NETVSP_FRAME_LSO ? NETVSP_MAX_LSO :
-									      max_frame + TAG_BYTES)))
+		most = frame->info & NETVSP_FRAME_LSO ? NETVSP_MAX_LSO : max_frame + TAG_BYTES;
+		if (unlikely(frame->bytes > most))
 			return -EINVAL;
 		frame->at = start;
 		netvsp_cursor_skip(&frame->at, FIELD(&head, data_offset) + RNDIS_OFFSET_BASE);

@@ -19,6 +19,11 @@ struct netvsp_span {
 	uint32_t bytes; // not 0
 };
 
+struct netvsp_message {
+	const struct netvsp_span *spans;
+	uint32_t bytes; // of all of them
+};
+
 // A place in a message: `at` bytes into a span. At a span's end it stands for the next one's start.
 struct netvsp_cursor {
 	const struct netvsp_span *span;
@@ -65,11 +70,11 @@ static ALWAYS_INLINE void netvsp_cursor_skip(struct netvsp_cursor *c, uint32_t b
 // Copies the next bytes out and moves on; the message has so many left.
 void netvsp_cursor_read(struct netvsp_cursor *c, void *to, uint32_t bytes);
 
-// Finds the frames of the message spans[] of `bytes` bytes; max_frame as in guest.h. At most `max`
-// go to frames[], *n is their number. Returns 0, or -EINVAL for an RNDIS packet that makes no
-// sense, or one too many: those before it stand.
-int netvsp_frames_find(const struct netvsp_span *spans, uint32_t bytes, uint32_t max_frame,
-		       uint32_t max, struct netvsp_frame *frames, uint32_t *n);
+// Finds the frames of a message; max_frame as in guest.h. At most `max` go to frames[], *n is
+// their number. Returns 0, or -EINVAL for an RNDIS packet that makes no sense, or one too many:
+// those before it stand.
+int netvsp_frames_find(const struct netvsp_message *message, uint32_t max_frame, uint32_t max,
+		       struct netvsp_frame *frames, uint32_t *n);
 
 // Gathers a frame into mbufs[netvsp_frame_mbufs(bytes)], fresh from the small pool, and makes one
 // chain of them, of which it returns the first.

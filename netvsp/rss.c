@@ -133,8 +133,9 @@ uint32_t netvsp_rss_hash(const struct netvsp_spread *spread, const uint8_t *p, u
 		return 0;
 	type = load_be16(p + 12);
 	p += sizeof(struct eth_header);
-	for (int i = 0; i < 2 && (type == BE16(ETH_TYPE_VLAN) || type == BE16(ETH_TYPE_QINQ)) &&
-			end - p >= 4; i++, p += 4)
+	for (int i = 0;
+	     i < 2 && (type == BE16(ETH_TYPE_VLAN) || type == BE16(ETH_TYPE_QINQ)) && end - p >= 4;
+	     i++, p += 4)
 		type = load_be16(p + 2);
 	if (type == BE16(ETH_TYPE_IPV4))
 		find_ipv4(p, end, &in);

@@ -25,7 +25,7 @@ struct netvsp_sections {
 	uint64_t serial;        // of this object: no other had or will have it
 	uint32_t control_free;  // bitmap; channel 0's worker
 	le32 *table;            // in the state memory, [n]
-	uint32_t *entries;      // the same, privately; relaxed atomics: acks are looked up by anybody
+	uint32_t *entries;      // the same, privately; atomic: guests name any in their acks
 	uint64_t free[VMBUS_STATE_SECTIONS / 64]; // bit s % 64 of word s / 64: s is in the pool
 };
 

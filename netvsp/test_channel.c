@@ -147,6 +147,33 @@ static void a_section_goes_on_in_pages(void **state)
 	end();
 }
 
+// Page by page, over the end of a region into the next one, and across the ring's end.
+static void many_pieces_make_a_frame(void **state)
+{
+	for (uint32_t n = 1; n < 30; n++) {
+		uint32_t bytes = rndis(message, n, 9000, false), done = 0;
+		struct vmbus_piece pieces[30];
+
+		begin((struct rig_cfg){ .max_frame = 9014, .ring_pages = 2 });
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t left = bytes - done, here = i + 1 < n ? left / (n - i) : left;
+
+			// From the last page of the first region on, one behind another.
+			pieces[i] = (struct vmbus_piece){ rig_page_gpa(31) - 50 + done, here };
+			done += here;
+		}
+		memcpy(rig_page(&rig, 31) - 50, message, bytes);
+		for (uint32_t turn = 0; turn < 20; turn++) {
+			rig_send(&rig, turn, NVSP_NO_SECTION, 0, pieces, n);
+			rig_kick(&rig);
+			assert_int_equal(receive(), 1);
+			must_be(got[0], n, 9000);
+			must_complete(turn, NVSP_STATUS_SUCCESS);
+		}
+		end();
+	}
+}
+
 static void wrong_packets_fail_alone(void **state)
 {
 	const struct vmbus_piece nowhere = { 0x10, 100 };
@@ -299,6 +326,56 @@ static void frames_go_to_sections(void **state)
 			free(flat[i]);
 		}
 		assert_false(rig_read(&rig, &packet));
+		end();
+	}
+}
+
+// A guest that puts segments together itself gets a large send in pieces.
+static void large_sends_go_in_pieces(void **state)
+{
+	for (uint16_t n_tags = 0; n_tags < 2; n_tags++) {
+		const struct test_frame f = { .payload_bytes = 20000, .mss = 1460, .tcp = true,
+					      .request = true, .n_tags = n_tags };
+		uint32_t skip = 4 * n_tags, at = 0;
+		struct rig_received received;
+		struct rig_packet packet;
+		struct rte_mbuf *m[2];
+		uint8_t *flat;
+
+		begin((struct rig_cfg){ .scattered = n_tags });
+		rig.guest.coalesce = true;
+		m[0] = test_frame_build(rig.pools.small, &f);
+		m[1] = test_frame_build(rig.pools.small, &f);
+		must_take(m + 1, 1);
+		assert_true(rig_read(&rig, &packet));
+		rig_ack(&rig, packet.id);
+		rig_kick(&rig);
+		receive();
+		flat = test_flat(m[0]);
+		must_take(m, 1);
+		assert_true(rig_read(&rig, &packet));
+		assert_int_equal(packet.sections.n, (20000 + 54 + skip + 1513) / 1514);
+		for (uint32_t i = 0; i < packet.sections.n; i++) {
+			uint32_t bytes = rig_read_section(&rig, &packet, i, message);
+			uint32_t flags = 1u | (i ? 0 : 2) | (i + 1 == packet.sections.n ? 4 : 0);
+
+			rig_parse(message, bytes, &received);
+			assert_int_equal(received.packet_id, 1u | flags << 8 | 1u << 16);
+			assert_int_equal(received.present & ~(n_tags ? RIG_VLAN : 0u),
+					 RIG_PACKET_ID | (i ? 0 : RIG_CSUM));
+			if (!i) {
+				assert_memory_equal(message + received.offset, flat, 12);
+				at = 12 + skip;
+				received.offset += 12;
+				received.bytes -= 12;
+			}
+			if (i)
+				assert_memory_equal(message + received.offset, flat + at,
+						    received.bytes);
+			at += received.bytes;
+		}
+		assert_int_equal(at, 20054 + skip);
+		free(flat);
 		end();
 	}
 }
@@ -499,156 +576,24 @@ static void dirty_pages_are_told(void **state)
 	end();
 }
 
-// --- control -----------------------------------------------------------------------------------
-
-static void a_request_waits_for_its_answer(void **state)
-{
-	uint8_t nvsp[NVSP_MESSAGE_BYTES] = { NVSP_INIT };
-	const struct vmbus_packet_out request = {
-		.type = VMBUS_PACKET_INBAND, .wants_completion = true, .transaction = 0,
-		.payload = nvsp, .payload_bytes = sizeof(nvsp),
-	};
-	uint32_t bytes = rndis(message, 0, 60, false);
-	struct test_frame f = { .payload_bytes = 18 };
-	struct rig_packet packet;
-	struct rte_mbuf *m;
-	eventfd_t n;
-
-	begin((struct rig_cfg){ .primary = true });
-	rig_fill_section(&rig, 0, 0, message, bytes);
-	rig_send(&rig, 1, 0, bytes, NULL, 0);
-	rig_put(&rig, &request);
-	rig_send(&rig, 2, 0, bytes, NULL, 0);
-	rig_kick(&rig);
-	assert_int_equal(receive(), 1); // what stands before it
-	rte_pktmbuf_free(got[0]);
-	must_complete(1, NVSP_STATUS_SUCCESS);
-	assert_int_equal(rig.mailbox.state, NETVSP_MAIL_REQUESTED);
-	assert_int_equal(eventfd_read(rig.mailbox.fd, &n), 0);
-	assert_int_equal(rig.mailbox.request.transaction, 0);
-	assert_true(rig.mailbox.request.wants_completion);
-	assert_int_equal(rig.mailbox.request.nvsp_bytes, sizeof(nvsp));
-	assert_int_equal(rig.mailbox.request.rndis_bytes, 0);
-	assert_memory_equal(rig.mailbox.request.nvsp, nvsp, sizeof(nvsp));
-	assert_int_equal(receive(), 0);
-	assert_false(netvsp_channel_arm(rig.channel, true)); // control will wake us
-	m = make(&f);
-	must_take(&m, 1); // frames go out meanwhile
-	assert_true(rig_read(&rig, &packet));
-	rig.mailbox.answer = (struct netvsp_answer){ .serial = 7, .completes = true,
-						     .completion_bytes = 40, .message_bytes = 52 };
-	rig.mailbox.answer.completion[0] = NVSP_INIT_COMPLETE;
-	memset(rig.mailbox.answer.message, 0x3c, 52);
-	rig.mailbox.state = NETVSP_MAIL_ANSWERED;
-	assert_true(netvsp_channel_arm(rig.channel, true));
-	assert_int_equal(receive(), 1); // and what stands behind it
-	rte_pktmbuf_free(got[0]);
-	assert_int_equal(rig.mailbox.state, NETVSP_MAIL_EMPTY);
-	assert_int_equal(netvsp_channel_answered(rig.channel), 7);
-	assert_true(rig_read(&rig, &packet));
-	assert_int_equal(packet.type, VMBUS_PACKET_COMPLETION);
-	assert_int_equal(packet.id, 0);
-	assert_int_equal(packet.nvsp_type, NVSP_INIT_COMPLETE);
-	assert_true(rig_read(&rig, &packet));
-	assert_int_equal(packet.channel_type, NVSP_CHANNEL_CONTROL);
-	assert_true(packet.id < 16); // a section kept for it
-	assert_int_equal(rig_read_section(&rig, &packet, 0, message), 52);
-	assert_int_equal(message[51], 0x3c);
-	must_complete(2, NVSP_STATUS_SUCCESS);
-	rig_ack(&rig, packet.id);
-	rig_kick(&rig);
-	receive();
-	assert_int_equal(rig.counters.bad_acks, 0);
-	end();
-}
-
-static void an_rndis_request_is_gathered(void **state)
-{
-	struct nvsp_rndis_packet nvsp = {
-		cpu_to_le32(NVSP_RNDIS_PACKET), cpu_to_le32(NVSP_CHANNEL_CONTROL),
-		cpu_to_le32(2), cpu_to_le32(100),
-	};
-	const struct vmbus_packet_out request = {
-		.type = VMBUS_PACKET_INBAND, .transaction = 9, .payload = &nvsp,
-		.payload_bytes = sizeof(nvsp),
-	};
-	struct rig_packet packet;
-
-	begin((struct rig_cfg){ .primary = true, .scattered = true });
-	rig_fill_section(&rig, 2, 0, data, 5000);
-	rig_put(&rig, &request);
-	rig_kick(&rig);
-	assert_int_equal(receive(), 0);
-	assert_int_equal(rig.mailbox.state, NETVSP_MAIL_REQUESTED);
-	assert_int_equal(rig.mailbox.request.rndis_bytes, 100);
-	assert_memory_equal(rig.mailbox.request.rndis, data, 100);
-	// An answer that says nothing consumes the request all the same.
-	rig.mailbox.answer = (struct netvsp_answer){ .serial = 1 };
-	rig.mailbox.state = NETVSP_MAIL_ANSWERED;
-	nvsp.section_bytes = cpu_to_le32(4097); // more than any request has
-	rig_put(&rig, &request);
-	rig_kick(&rig);
-	assert_int_equal(receive(), 0);
-	assert_false(rig_read(&rig, &packet));
-	assert_int_equal(rig.mailbox.state, NETVSP_MAIL_REQUESTED);
-	assert_int_equal(rig.mailbox.request.rndis_bytes, 0);
-	end();
-}
-
-static void notices_are_said(void **state)
-{
-	struct rig_packet packet;
-
-	begin((struct rig_cfg){ .primary = true });
-	rig.mailbox.notice = (struct netvsp_notice){ .bytes = 12, .data = { 128 } };
-	rig.mailbox.notice_posted = 1;
-	assert_true(netvsp_channel_arm(rig.channel, true));
-	assert_int_equal(receive(), 0);
-	assert_int_equal(rig.mailbox.notice_posted, 0);
-	assert_true(rig_read(&rig, &packet));
-	assert_int_equal(packet.type, VMBUS_PACKET_INBAND);
-	assert_int_equal(packet.nvsp_type, 128);
-	for (uint32_t i = 0; i < 64; i++) {
-		rig.mailbox.notice = (struct netvsp_notice){ true, 20, { 7 } };
-		rig.mailbox.notice_posted = 1;
-		receive();
-		assert_int_equal(rig.mailbox.notice_posted, 0);
-		assert_true(rig_read(&rig, &packet));
-		assert_int_equal(packet.channel_type, NVSP_CHANNEL_CONTROL);
-	}
-	// All sections are the guest's now; the last one it gives back is for the notice.
-	rig.mailbox.notice_posted = 1;
-	receive();
-	assert_int_equal(rig.mailbox.notice_posted, 1);
-	assert_false(netvsp_channel_arm(rig.channel, true)); // nothing to do but wait
-	netvsp_channel_arm(rig.channel, false);
-	rig_ack(&rig, packet.id);
-	rig_kick(&rig);
-	receive();
-	receive();
-	assert_int_equal(rig.mailbox.notice_posted, 0);
-	end();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_come_in_sections),
 		cmocka_unit_test(frames_come_in_pages),
 		cmocka_unit_test(a_section_goes_on_in_pages),
+		cmocka_unit_test(many_pieces_make_a_frame),
 		cmocka_unit_test(wrong_packets_fail_alone),
 		cmocka_unit_test(a_corrupt_ring_is_left_alone),
 		cmocka_unit_test(a_batch_takes_what_fits),
 		cmocka_unit_test(frames_go_to_sections),
+		cmocka_unit_test(large_sends_go_in_pieces),
 		cmocka_unit_test(sections_come_back),
 		cmocka_unit_test(a_guest_that_does_not_want_frames_gets_none),
 		cmocka_unit_test(a_full_ring_keeps_room_for_completions),
 		cmocka_unit_test(bells_ring_when_somebody_sleeps),
 		cmocka_unit_test(a_guest_that_waits_for_room_is_woken),
 		cmocka_unit_test(dirty_pages_are_told),
-		cmocka_unit_test(a_request_waits_for_its_answer),
-		cmocka_unit_test(an_rndis_request_is_gathered),
-		cmocka_unit_test(notices_are_said),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

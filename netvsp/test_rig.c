@@ -82,8 +82,8 @@ void rig_create_closed(struct rig *rig, const struct rig_cfg *cfg)
 	make_memory(rig);
 	make_guest(rig);
 	rig->mailbox.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rig->bell = (struct vmbus_bell){ VMBUS_USER_MODE_CALL, NULL, 0,
-					 eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	rig->bell = (struct vmbus_bell){ .mode = VMBUS_USER_MODE_CALL,
+					 .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 }
 
 static void make_rings(struct rig *rig, struct vmbus_ring *in, struct vmbus_ring *out)
@@ -220,8 +220,8 @@ static uint32_t put_ranges(uint8_t *to, const struct vmbus_piece *pieces, uint32
 
 		memcpy(p, &range, sizeof(range));
 		p += sizeof(range);
-		for (uint64_t end = offset + pieces[i].bytes; page * PAGE < (pieces[i].gpa - offset)
-				+ end; page++, p += 8)
+		for (uint64_t end = offset + pieces[i].bytes;
+		     page * PAGE < (pieces[i].gpa - offset) + end; page++, p += 8)
 			memcpy(p, &page, 8);
 	}
 	return (uint32_t)(p - to);
@@ -352,8 +352,9 @@ void rig_parse(const uint8_t *message, uint32_t bytes, struct rig_received *out)
 	assert_int_equal(le32_to_cpu(packet.header.type), RNDIS_PACKET);
 	assert_int_equal(le32_to_cpu(packet.header.bytes), bytes);
 	assert_int_equal(le32_to_cpu(packet.oob_offset) | le32_to_cpu(packet.oob_bytes) |
-			 le32_to_cpu(packet.n_oob) | le32_to_cpu(packet.vc) |
-			 le32_to_cpu(packet.reserved), 0);
+				 le32_to_cpu(packet.n_oob) | le32_to_cpu(packet.vc) |
+				 le32_to_cpu(packet.reserved),
+			 0);
 	out->offset = le32_to_cpu(packet.data_offset) + RNDIS_OFFSET_BASE;
 	out->bytes = le32_to_cpu(packet.data_bytes);
 	assert_int_equal(out->offset + out->bytes, bytes);

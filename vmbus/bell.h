@@ -6,17 +6,20 @@
 #include <sys/eventfd.h>
 
 #include "base/types.h"
+#include "vmbus/dirty.h"
 #include "vmbus/user.h"
 
 struct vmbus_bell {
 	enum vmbus_user_mode mode;
 	uint64_t *word; // DIRECT: where the flag is, in memory shared with the guest
 	uint64_t flag;  // DIRECT: its bit in *word
+	uint64_t gpa;   // DIRECT: of *word
 	int fd;         // CALL, DIRECT: eventfd, non-blocking
 };
 
-// Rings it. Returns true if that took a system call. worker.
-static inline bool vmbus_bell_ring(const struct vmbus_bell *bell)
+// Rings it; `dirty` (may be NULL) is told of what was written. Returns true if that took a system
+// call. worker.
+static inline bool vmbus_bell_ring(const struct vmbus_bell *bell, const struct vmbus_dirty *dirty)
 {
 	if (bell->mode == VMBUS_USER_MODE_NONE)
 		return false;
@@ -25,6 +28,8 @@ static inline bool vmbus_bell_ring(const struct vmbus_bell *bell)
 	if (bell->mode == VMBUS_USER_MODE_DIRECT &&
 	    (__atomic_fetch_or(bell->word, bell->flag, __ATOMIC_ACQ_REL) & bell->flag))
 		return false;
+	if (unlikely(dirty) && bell->mode == VMBUS_USER_MODE_DIRECT)
+		vmbus_dirty_mark(dirty, bell->gpa, sizeof(*bell->word));
 	eventfd_write(bell->fd, 1); // a full counter rings as well
 	return true;
 }

@@ -327,8 +327,10 @@ void vmbus_client_run(struct vmbus_client *client)
 	    now_ns() >= client->connect_at_ns)
 		connect_switch(client);
 	for (int i = 0; i < MAX_RECEIVED && client->phase != VMBUS_CLIENT_AWAY &&
-			!client->is_broken && receive(client); i++)
-		deliver(client);
+			!client->is_broken && receive(client);
+	     i++)
+		if (!client->is_broken) // else `lost` may have to come first
+			deliver(client);
 	if (client->phase == VMBUS_CLIENT_HELLO && !wants_connection(client))
 		vmbus_client_break(client, "paused");
 	if (client->is_blocked && !client->is_broken) {

@@ -34,8 +34,9 @@ struct vmbus_client_ops {
 	// START was answered, the first time or again: the NIC is served.
 	void (*attached)(void *vmm, const struct vmbus_client_peer *peer);
 	// The switch is away, or has refused (`why`, a sentence). It is tried again, unless
-	// `final`: the first HELLO was refused, or the switch said that it will not come back.
-	// Requests that wait go on waiting, also then.
+	// `final`: the first HELLO was refused, for another reason than that another VMM has the
+	// NIC, or the switch said that it will not come back. Requests that wait go on waiting,
+	// also then.
 	void (*detached)(void *vmm, const char *why, bool final);
 	// A request with this cookie has ended. status: 0 or -errno; text: what the switch said, or
 	// "". -ECANCELED: a later request of the VMM has made it void.
@@ -77,7 +78,8 @@ void vmbus_client_run(struct vmbus_client *client);
 // Each returns 0, and is ended by `done` with its cookie; or -errno, and nothing has happened:
 // -EINVAL (argument out of range), -ENOMEM, -EMFILE. They are carried out in this order, whatever
 // happens to the switch. Those that end something (close, teardown, region_del, reset) are done at
-// the latest when the switch goes away, and at once while it is; others wait for it to come back.
+// the latest when the switch goes away, and at once while it is; so are targets of open channels,
+// since nobody rings then, and a pause. Others wait for the switch to come back.
 // Descriptors stay the caller's: they are duplicated.
 
 struct vmbus_client_region {

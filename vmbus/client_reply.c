@@ -29,12 +29,12 @@ static void lose(struct vmbus_client *client, const char *why)
 
 	client->is_lost = true;
 	client->has_image = false;
-	vmbus_client_forget_guest(client);
 	vmbus_client_break(client, "%s", why);
+	vmbus_client_requeue(client); // no request may name what is now forgotten
+	vmbus_client_forget_guest(client);
 	if (!reset)
 		return; // what waits will fail by itself
 	reset->is_internal = true;
-	vmbus_client_requeue(client);
 	vmbus_client_end_here(client, reset);
 }
 
@@ -138,7 +138,8 @@ static void hello_refused(struct vmbus_client *client, uint32_t status, const ch
 	bool comes_back = status == ENOENT || status == EBUSY;
 
 	client->delay_ms = comes_back ? 100 : 1000;
-	client->is_final = !client->is_known;
+	// Another VMM's hang-up may not have been noticed yet.
+	client->is_final = !client->is_known && status != EBUSY;
 	vmbus_client_break(client, "the switch refuses the NIC: %s", text);
 }
 

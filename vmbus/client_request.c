@@ -95,6 +95,20 @@ void vmbus_client_end_here(struct vmbus_client *client, struct vmbus_client_requ
 	vmbus_client_finish(client, end, 0);
 }
 
+// Is it a target of a channel that only waits to be loaded? Nobody rings the old place, and OPEN
+// will name the new one, which is rung then.
+static bool is_target_of_open(const struct vmbus_client *client,
+			      const struct vmbus_client_request *r)
+{
+	if (r->type != VMBUS_USER_TYPE_TARGET || !client->channels[r->channel].is_open)
+		return false;
+	for (const struct vmbus_client_request *q = client->queue; q; q = q->next)
+		if ((q->type == VMBUS_USER_TYPE_OPEN && q->open.channel == r->channel) ||
+		    (q->type == VMBUS_USER_TYPE_TARGET && q->channel == r->channel))
+			return false;
+	return true;
+}
+
 // One request of the queue after a hang-up; those before it have been looked at.
 static void requeue_one(struct vmbus_client *client, struct vmbus_client_request *r)
 {
@@ -106,8 +120,9 @@ static void requeue_one(struct vmbus_client *client, struct vmbus_client_request
 		vmbus_client_end_here(client, r);
 	} else if (r->type == VMBUS_USER_TYPE_SAVE) {
 		vmbus_client_finish(client, r, -EAGAIN);
-	} else if (r->type == VMBUS_USER_TYPE_PAUSE && client->is_started) {
-		// Nobody touches the guest, and nobody will before RESUME.
+	} else if ((r->type == VMBUS_USER_TYPE_PAUSE && client->is_started) ||
+		   is_target_of_open(client, r)) {
+		// A paused guest is touched by nobody now, and by nobody before RESUME.
 		vmbus_client_keep(client, r);
 		vmbus_client_finish(client, r, 0);
 	} else {
@@ -126,7 +141,7 @@ void vmbus_client_requeue(struct vmbus_client *client)
 	for (; r; r = next) {
 		next = r->next;
 		// A GPADL that failed part way was cut short.
-		if (r->type == VMBUS_USER_TYPE_GPADL)
+		if (r->type == VMBUS_USER_TYPE_GPADL && !r->is_internal)
 			r->n_parts = (r->gpadl->n_runs + VMBUS_USER_GPADL_MAX_RUNS - 1) /
 				     VMBUS_USER_GPADL_MAX_RUNS;
 		requeue_one(client, r);
@@ -141,8 +156,9 @@ static int ask(struct vmbus_client *client, struct vmbus_client_request *r)
 
 	if (is_away && is_ending(r)) {
 		vmbus_client_end_here(client, r);
-	} else if (is_away && client->is_started &&
-		   (r->type == VMBUS_USER_TYPE_PAUSE || r->type == VMBUS_USER_TYPE_SAVE)) {
+	} else if (is_away && ((client->is_started && (r->type == VMBUS_USER_TYPE_PAUSE ||
+						       r->type == VMBUS_USER_TYPE_SAVE)) ||
+			       is_target_of_open(client, r))) {
 		requeue_one(client, r);
 	} else {
 		if (is_away && r->type == VMBUS_USER_TYPE_RESUME)
@@ -220,8 +236,9 @@ int vmbus_client_gpadl_add(struct vmbus_client *client, uint32_t channel, uint32
 		vmbus_client_request_free(r);
 		return -ENOMEM;
 	}
-	*r->gpadl = (struct vmbus_client_gpadl){ .channel = channel, .id = gpadl,
-						 .bytes = runs->bytes, .n_runs = runs->n };
+	*r->gpadl = (struct vmbus_client_gpadl){
+		.channel = channel, .id = gpadl, .bytes = runs->bytes, .n_runs = runs->n
+	};
 	for (uint32_t i = 0; i < runs->n; i++)
 		r->gpadl->runs[i] = (struct vmbus_user_run){
 			.gpa = cpu_to_le64(runs->runs[i].gpa),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -51,8 +52,9 @@ static bool look(const struct vmbus_mapping_entry *entry, struct vmbus_mapping_e
 
 static bool put_zeros(uintptr_t start, uintptr_t end, int prot)
 {
-	return mmap((void *)start, end - start, prot,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+
+	return syscall(SYS_mmap, start, end - start, prot, flags, -1, 0) == (long)start;
 }
 
 // Mends the mapping that `address` lies in. False: there is none.
@@ -164,7 +166,7 @@ static int check_file(const struct vmbus_mapping_cfg *cfg, uint64_t *unit, struc
 	*unit = fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : 4096;
 	size = (uint64_t)st.st_size;
 	if (!cfg->bytes || cfg->offset % *unit)
-		return err_set(err, EINVAL, "offset %llu is not a multiple of the file's pages, %llu",
+		return err_set(err, EINVAL, "offset %llu is no multiple of the file's pages, %llu",
 			       (unsigned long long)cfg->offset, (unsigned long long)*unit);
 	if (cfg->offset > size || cfg->bytes > size - cfg->offset)
 		return err_set(err, EINVAL, "the file has %llu bytes, less than offset and size",

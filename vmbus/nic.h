@@ -17,18 +17,23 @@ struct vmbus_nic_ops {
 	// An eventfd that rings when the guest signals connection_id (KVM_HYPERV_EVENTFD). Returns
 	// it or -errno. It must live until `closed`.
 	int (*doorbell)(void *vmm, uint32_t channel, uint32_t connection_id);
-	// Where an event for (vp, sint), flag `target->flag`, goes: fills mode, gpa and fd; the
-	// rest is filled in. VMBUS_USER_MODE_NONE if there is no such place now; then
-	// vmbus_nic_retarget when there is. fd must live until the channel is retargeted or closed.
+	// Where an event for (vp, sint) with this flag goes: fills fd, and gpa for mode DIRECT. The
+	// rest is filled in, mode with the best that the switch takes; the VMM may lower it: to
+	// CALL, or to NONE if there is no such place now (then vmbus_nic_retarget when there is).
+	// fd is duplicated at once.
 	void (*target)(void *vmm, uint32_t channel, struct vmbus_client_target *target);
 	// The switch has let go of the channel's doorbell and target.
 	void (*closed)(void *vmm, uint32_t channel);
-	// Tells the operator: a sentence. May be NULL.
+	// The NIC is served, for the first time or again. May be NULL.
+	void (*attached)(void *vmm, const struct vmbus_client_peer *peer);
+	// The switch is away. `final`: it does not want the NIC or does not come back; the NIC is
+	// taken from the guest. May be NULL.
+	void (*detached)(void *vmm, const char *why, bool final);
+	// For a log: a sentence. May be NULL.
 	void (*says)(void *vmm, const char *sentence);
-	// vmbus_nic_retarget, _pause, _resume or _save with this cookie has ended. status: 0 or
-	// -errno.
+	// What was asked for with this cookie has ended. status: 0 or -errno.
 	void (*done)(void *vmm, uint64_t cookie, int status);
-	// The NIC is gone: it was freed. May be NULL.
+	// The NIC is gone and was freed, after vmbus_nic_remove or `final`. The last call.
 	void (*gone)(void *vmm);
 };
 
@@ -49,10 +54,10 @@ int vmbus_nic_create(const struct vmbus_nic_cfg *cfg, struct vmbus_nic **out);
 // else use vmbus_nic_remove.
 void vmbus_nic_destroy(struct vmbus_nic *nic);
 
-// Takes the NIC from the guest, then frees it; ends with `gone`.
+// Takes the NIC from the guest, then frees it; ends with `gone`, perhaps before this returns.
 void vmbus_nic_remove(struct vmbus_nic *nic);
 
-// Readable when vmbus_nic_run has something to do.
+// Readable when vmbus_nic_run has something to do. Run may end with `gone`.
 int vmbus_nic_fd(const struct vmbus_nic *nic);
 void vmbus_nic_run(struct vmbus_nic *nic);
 
@@ -68,8 +73,9 @@ int vmbus_nic_start(struct vmbus_nic *nic);
 void vmbus_nic_set_guest_os(struct vmbus_nic *nic, uint64_t guest_os_id);
 
 // SIEFP or a SINT of this VP has changed: all channels that ring there ask `target` again. Ends
-// with `done` when no event goes to the old place any more: then the MSR write may complete.
-void vmbus_nic_retarget(struct vmbus_nic *nic, uint32_t vp, uint64_t cookie);
+// with `done` (never before this returns) when no event goes to the old place any more: then the
+// MSR write may complete. Returns how many channels that takes; 0: there is no `done`; or -errno.
+int vmbus_nic_retarget(struct vmbus_nic *nic, uint32_t vp, uint64_t cookie);
 
 // As the client's; `done` follows.
 int vmbus_nic_pause(struct vmbus_nic *nic, uint64_t cookie);

@@ -30,31 +30,31 @@ static inline uint64_t vmbus_packet_bytes(uint64_t extra_bytes, uint64_t payload
 	       VMBUS_PACKET_TRAILER_BYTES;
 }
 
-// Makes *packet of a copied header at `pos` in a ring of `size` bytes of which `avail` are filled
-// from there. Returns 0 or -EBADMSG: then nobody knows where the next packet begins.
-static ALWAYS_INLINE int vmbus_packet_parse(const struct vmbus_packet_header *header, uint32_t pos,
-					    uint32_t avail, uint32_t size,
-					    struct vmbus_packet *packet)
+// Makes *packet of a copied header (struct vmbus_packet_header, as two words) at `pos` in a ring of
+// `size` bytes of which `avail` are filled from there. Returns 0 or -EBADMSG: then nobody knows
+// where the next packet begins.
+static ALWAYS_INLINE int vmbus_packet_parse(const uint64_t header[2], uint32_t pos, uint32_t avail,
+					    uint32_t size, struct vmbus_packet *packet)
 {
-	uint32_t payload = le16_to_cpu(header->payload8) * 8u;
-	uint32_t length = le16_to_cpu(header->length8) * 8u;
-	uint16_t type = le16_to_cpu(header->type), flags = le16_to_cpu(header->flags);
+	uint16_t type = (uint16_t)header[0], flags = (uint16_t)(header[0] >> 48);
+	uint32_t payload = (header[0] >> 16 & 0xffff) * 8u;
+	uint32_t length = (header[0] >> 32 & 0xffff) * 8u;
 	const uint32_t types = 1u << VMBUS_PACKET_INBAND | 1u << VMBUS_PACKET_XFER_PAGES |
 			       1u << VMBUS_PACKET_GPA_DIRECT | 1u << VMBUS_PACKET_COMPLETION;
 
-	if (unlikely(payload < sizeof(*header) || length < payload ||
+	if (unlikely(payload < sizeof(struct vmbus_packet_header) || length < payload ||
 		     length + VMBUS_PACKET_TRAILER_BYTES > avail ||
 		     flags & ~VMBUS_PACKET_WANTS_COMPLETION || type > 31 || !(types >> type & 1)))
 		return -EBADMSG;
 	packet->type = type;
 	packet->wants_completion = flags & VMBUS_PACKET_WANTS_COMPLETION;
-	packet->transaction = le64_to_cpu(header->transaction);
+	packet->transaction = header[1];
 	packet->pos = pos;
 	packet->bytes = length + VMBUS_PACKET_TRAILER_BYTES;
 	// Sums are below 2 × size, since no packet is as long as its ring.
-	packet->extra_pos = pos + (uint32_t)sizeof(*header);
+	packet->extra_pos = pos + (uint32_t)sizeof(struct vmbus_packet_header);
 	packet->extra_pos -= packet->extra_pos >= size ? size : 0;
-	packet->extra_bytes = payload - (uint32_t)sizeof(*header);
+	packet->extra_bytes = payload - (uint32_t)sizeof(struct vmbus_packet_header);
 	packet->payload_pos = pos + payload;
 	packet->payload_pos -= packet->payload_pos >= size ? size : 0;
 	packet->payload_bytes = length - payload;

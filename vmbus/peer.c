@@ -220,7 +220,7 @@ static int hello_check(const struct vmbus_user_hello *m, struct vmbus_peer_hello
 	size_t n;
 
 	if (le32_to_cpu(m->magic) != VMBUS_USER_MAGIC)
-		return err_set(err, EINVAL, "magic 0x%x is not vmbus-user's", le32_to_cpu(m->magic));
+		return err_set(err, EINVAL, "magic 0x%x: not vmbus-user's", le32_to_cpu(m->magic));
 	if (low > high)
 		return err_set(err, EINVAL, "lowest version %u, highest %u", low, high);
 	if (low > VMBUS_USER_VERSION || high < VMBUS_USER_VERSION)

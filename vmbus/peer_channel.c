@@ -65,6 +65,7 @@ static int target_check(const struct vmbus_peer *peer, const struct vmbus_user_t
 		return err_set(err, EFAULT, "the flag area is in no region that may be written");
 	bell->word = (uint64_t *)area + flag / 64;
 	bell->flag = 1ull << (flag % 64);
+	bell->gpa = gpa + flag / 64 * sizeof(*bell->word);
 	return 0;
 }
 
@@ -132,13 +133,19 @@ static int open_check_zero(const struct vmbus_user_open *m, struct err *err)
 	return peer_check_zero(rest, err);
 }
 
+static uint32_t load_index(const le32 *index)
+{
+	return le32_to_cpu((FORCE le32)__atomic_load_n((const FORCE uint32_t *)index,
+						       __ATOMIC_ACQUIRE));
+}
+
 // Both indices of a ring as they stand in memory.
 static int ring_check(const struct vmbus_ring *ring, bool resume, const char *which,
 		      struct err *err)
 {
 	uint32_t at[2] = {
-		le32_to_cpu(__atomic_load_n(&ring->header->write, __ATOMIC_ACQUIRE)),
-		le32_to_cpu(__atomic_load_n(&ring->header->read, __ATOMIC_ACQUIRE)),
+		load_index(&ring->header->write),
+		load_index(&ring->header->read),
 	};
 
 	for (int i = 0; i < 2; i++)
@@ -153,19 +160,19 @@ static int ring_check(const struct vmbus_ring *ring, bool resume, const char *wh
 static int open_find_rings(const struct vmbus_peer *peer, const struct vmbus_user_open *m,
 			   struct vmbus_peer_open *open, struct err *err)
 {
-	const struct peer_gpadl *gpadl = peer_gpadl_find(peer, le32_to_cpu(m->gpadl), open->channel);
-	uint32_t split = le32_to_cpu(m->h2g_page), n_pages;
+	uint32_t split = le32_to_cpu(m->h2g_page), id = le32_to_cpu(m->gpadl), n_pages;
+	const struct peer_gpadl *gpadl = peer_gpadl_find(peer, id, open->channel);
 	int ret;
 
 	if (!gpadl)
-		return err_set(err, ENOENT, "there is no GPADL 0x%x on channel %u",
-			       le32_to_cpu(m->gpadl), open->channel);
+		return err_set(err, ENOENT, "there is no GPADL 0x%x on channel %u", id,
+			       open->channel);
 	n_pages = gpadl->bytes / VMBUS_PAGE_BYTES;
 	if (gpadl->bytes % VMBUS_PAGE_BYTES || split >= n_pages ||
 	    vmbus_ring_init(&open->in, &gpadl->seen.runs, 0, split) < 0 ||
 	    vmbus_ring_init(&open->out, &gpadl->seen.runs, split, n_pages - split) < 0)
-		return err_set(err, EINVAL, "a GPADL of %u bytes, split at page %u: rings are whole "
-					    "pages, at least 2 each",
+		return err_set(err, EINVAL, "a GPADL of %u bytes, split at page %u: a ring is "
+					    "2 whole pages or more",
 			       gpadl->bytes, split);
 	ret = ring_check(&open->in, open->resume, "from the guest", err);
 	return ret < 0 ? ret : ring_check(&open->out, open->resume, "to the guest", err);

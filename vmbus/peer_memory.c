@@ -38,7 +38,8 @@ static void state_write_header(const struct vmbus_peer *peer, struct vmbus_state
 	header->bytes = cpu_to_le32(sizeof(*state));
 	header->instance = cpu_to_le64(peer->welcome.instance);
 	header->n_adopted = cpu_to_le64(n + 1);
-	__atomic_store_n((le64 *)state, cpu_to_le64(VMBUS_STATE_MAGIC), __ATOMIC_RELEASE);
+	__atomic_store_n((uint64_t *)state, (FORCE uint64_t)cpu_to_le64(VMBUS_STATE_MAGIC),
+			 __ATOMIC_RELEASE);
 }
 
 int peer_state_begin(struct vmbus_peer *peer, struct vmbus_user_datagram *datagram, struct err *err)
@@ -327,7 +328,7 @@ static int run_add(struct vmbus_peer *peer, const struct vmbus_user_run *run, st
 	int ret;
 
 	if (!bytes || le32_to_cpu(run->reserved) || bytes > peer->making->bytes - list->bytes)
-		return err_set(err, EINVAL, "a run is empty, or the runs exceed the GPADL's %u bytes",
+		return err_set(err, EINVAL, "an empty run, or more than the GPADL's %u bytes",
 			       peer->making->bytes);
 	for (; bytes > 0; gpa += part, bytes -= part) {
 		part = in_one_region(&peer->memory, gpa, bytes);
@@ -471,7 +472,7 @@ int peer_dirty_log(struct vmbus_peer *peer, struct vmbus_user_datagram *datagram
 	peer->subject_mapping = (struct vmbus_mapping){};
 	if (on) {
 		if (!cfg.bytes || cfg.bytes % 8 || cfg.bytes > MAX_DIRTY_BYTES)
-			return err_set(err, EINVAL, "a bitmap has 8 bytes to 1 GiB, a multiple of 8");
+			return err_set(err, EINVAL, "a bitmap: 8 bytes to 1 GiB, a multiple of 8");
 		ret = vmbus_mapping_init(&peer->subject_mapping, &cfg, err);
 		if (ret < 0)
 			return ret;

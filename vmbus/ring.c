@@ -253,33 +253,35 @@ int vmbus_writer_put(struct vmbus_writer *writer, const struct vmbus_packet_out 
 	return 0;
 }
 
-int vmbus_writer_complete(struct vmbus_writer *writer, uint64_t transaction, uint64_t payload)
+int vmbus_writer_complete(struct vmbus_writer *writer, const struct vmbus_completion *completions,
+			  uint32_t n)
 {
-	// Header, payload and trailer, word by word: no bytes go through memory on their way.
-	const uint64_t words[] = {
-		VMBUS_PACKET_COMPLETION |
-			(uint64_t)sizeof(struct vmbus_packet_header) / 8 << 16 |
-			(uint64_t)(VMBUS_COMPLETION_BYTES - VMBUS_PACKET_TRAILER_BYTES) / 8 << 32,
-		transaction, payload, (uint64_t)writer->next << 32,
-	};
+	const uint64_t header =
+		VMBUS_PACKET_COMPLETION | (uint64_t)sizeof(struct vmbus_packet_header) / 8 << 16 |
+		(uint64_t)(VMBUS_COMPLETION_BYTES - VMBUS_PACKET_TRAILER_BYTES) / 8 << 32;
 	struct vmbus_ring *ring = &writer->ring;
-	uint32_t contiguous;
-	uint8_t *to;
+	uint32_t pos = writer->next, contiguous;
 
-	static_assert(sizeof(words) == VMBUS_COMPLETION_BYTES);
-	if (unlikely(room(ring, writer->next, writer->read) < sizeof(words))) {
+	if (unlikely(room(ring, pos, writer->read) < (uint64_t)n * VMBUS_COMPLETION_BYTES)) {
 		int64_t now = vmbus_writer_room(writer);
 
-		if (now < (int64_t)sizeof(words))
+		if (now < (int64_t)n * VMBUS_COMPLETION_BYTES)
 			return now < 0 ? -EBADMSG : -ENOSPC;
 	}
-	to = vmbus_ring_at(ring, writer->next, &contiguous);
-	if (likely(contiguous >= sizeof(words)))
-		for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
-			memcpy(to + 8 * i, &words[i], 8);
-	else
-		vmbus_ring_store(ring, writer->next, words, sizeof(words));
-	writer->next = vmbus_ring_advance(ring, writer->next, sizeof(words));
+	for (uint32_t i = 0; i < n; i++) {
+		const uint64_t words[] = { header, completions[i].transaction,
+					   completions[i].payload, (uint64_t)pos << 32 };
+		uint8_t *to = vmbus_ring_at(ring, pos, &contiguous);
+
+		static_assert(sizeof(words) == VMBUS_COMPLETION_BYTES);
+		if (likely(contiguous >= sizeof(words)))
+			for (uint32_t j = 0; j < ARRAY_SIZE(words); j++)
+				memcpy(to + 8 * j, &words[j], 8);
+		else
+			vmbus_ring_store(ring, pos, words, sizeof(words));
+		pos = vmbus_ring_advance(ring, pos, sizeof(words));
+	}
+	writer->next = pos;
 	return 0;
 }
 

@@ -66,19 +66,13 @@ static ALWAYS_INLINE void vmbus_ring_prefetch(struct vmbus_ring *ring, uint32_t 
 	__builtin_prefetch(vmbus_ring_at(ring, vmbus_ring_advance(ring, pos, ahead), &contiguous));
 }
 
-// vmbus_ring_load for a constant, small number of bytes: a few moves, mostly.
-static ALWAYS_INLINE void vmbus_ring_load_small(struct vmbus_ring *ring, uint32_t pos, void *to,
-						uint32_t bytes)
+// The word at pos, a multiple of 8: it lies together wherever a ring is cut. Loaded once.
+static ALWAYS_INLINE uint64_t vmbus_ring_load_word(struct vmbus_ring *ring, uint32_t pos)
 {
 	uint32_t contiguous;
-	const uint8_t *from = vmbus_ring_at(ring, pos, &contiguous);
 
-	if (unlikely(contiguous < bytes)) {
-		vmbus_ring_load(ring, pos, to, bytes);
-		return;
-	}
-	memcpy(to, from, bytes);
-	__asm__ volatile("" : : "r"(to) : "memory"); // as in vmbus_ring_load
+	return __atomic_load_n((const uint64_t *)vmbus_ring_at(ring, pos, &contiguous),
+			       __ATOMIC_RELAXED);
 }
 
 // --- reading -----------------------------------------------------------------------------------
@@ -109,7 +103,7 @@ static ALWAYS_INLINE int vmbus_reader_take(struct vmbus_reader *reader, struct v
 {
 	struct vmbus_ring *ring = &reader->ring;
 	uint32_t next = reader->next, end = reader->end;
-	struct vmbus_packet_header header;
+	uint64_t header[2];
 
 	if (unlikely(next == end)) {
 		int ret = vmbus_reader_look(reader);
@@ -121,9 +115,10 @@ static ALWAYS_INLINE int vmbus_reader_take(struct vmbus_reader *reader, struct v
 	end += end >= next ? 0 : ring->size; // now end - next bytes are filled, 8 at least
 	if (unlikely(end - next < sizeof(header)))
 		return -EBADMSG;
-	vmbus_ring_load_small(ring, next, &header, sizeof(header));
+	header[0] = vmbus_ring_load_word(ring, next);
+	header[1] = vmbus_ring_load_word(ring, vmbus_ring_advance(ring, next, 8));
 	vmbus_ring_prefetch(ring, next, VMBUS_READ_AHEAD);
-	if (unlikely(vmbus_packet_parse(&header, next, end - next, ring->size, packet) < 0))
+	if (unlikely(vmbus_packet_parse(header, next, end - next, ring->size, packet) < 0))
 		return -EBADMSG;
 	reader->next = vmbus_ring_advance(ring, next, packet->bytes);
 	return 1;
@@ -178,9 +173,14 @@ int vmbus_writer_put(struct vmbus_writer *writer, const struct vmbus_packet_out 
 // What a completion of 8 bytes takes.
 #define VMBUS_COMPLETION_BYTES 32u
 
-// Writes a completion of 8 bytes, the answer to nearly every packet. Returns 0, -ENOSPC or
-// -EBADMSG as vmbus_writer_put. worker.
-int vmbus_writer_complete(struct vmbus_writer *writer, uint64_t transaction, uint64_t payload);
+struct vmbus_completion {
+	uint64_t transaction, payload;
+};
+
+// Writes n completions of 8 bytes, the answer to nearly every packet. Returns 0; or -ENOSPC or
+// -EBADMSG as vmbus_writer_put, then none was written. worker.
+int vmbus_writer_complete(struct vmbus_writer *writer, const struct vmbus_completion *completions,
+			  uint32_t n);
 
 // Forgets the packets written since the last commit. worker.
 void vmbus_writer_abort(struct vmbus_writer *writer);

@@ -124,9 +124,10 @@ static void *worker(void *arg)
 
 	while (!__atomic_load_n(&guest->dead, __ATOMIC_ACQUIRE))
 		for (uint32_t i = 0; i < BYTES; i += 4096) {
-			volatile uint8_t *byte = guest->mapping.at + i;
+			uint8_t *byte = guest->mapping.at + i;
 
-			*byte = *byte;
+			__atomic_load_n(byte, __ATOMIC_RELAXED);
+			__atomic_store_n(byte, 0, __ATOMIC_RELAXED);
 		}
 	return NULL;
 }

@@ -88,7 +88,8 @@ struct VMBUS_USER_PACKED vmbus_user_hello {
 	le32 magic; // VMBUS_USER_MAGIC
 	le16 version_min, version_max;
 	le64 features;     // offered
-	char name[VMBUS_USER_MAX_NAME]; // of the NIC; NULs behind it, none at the end if it is that long
+	// of the NIC; NULs behind it, none at the end if it is that long
+	char name[VMBUS_USER_MAX_NAME];
 	uint8_t token[32]; // zeros: none
 	le64 reserved;
 };

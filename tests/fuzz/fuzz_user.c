@@ -64,8 +64,11 @@ static int on_memory(void *arg, const struct guest_memory *memory, bool wait)
 
 static int on_gone(void *arg, const struct vmbus_peer_gpadl *gpadl)
 {
-	for (uint32_t i = 0; i < gpadl->runs.n; i++)
-		gpadl->runs.runs[i].host[0] = gpadl->runs.runs[i].host[gpadl->runs.runs[i].bytes - 1];
+	for (uint32_t i = 0; i < gpadl->runs.n; i++) {
+		const struct vmbus_run *run = &gpadl->runs.runs[i];
+
+		run->host[0] = run->host[run->bytes - 1];
+	}
 	return rig.later ? VMBUS_PEER_LATER : 0;
 }
 
@@ -78,7 +81,7 @@ static int on_open(void *arg, const struct vmbus_peer_open *open, struct err *er
 	vmbus_ring_load(&in, in.size - 1, &byte, 1);
 	vmbus_ring_store(&out, out.size - 1, &byte, 1);
 	if (open->bell.fd >= 0)
-		vmbus_bell_ring(&open->bell);
+		vmbus_bell_ring(&open->bell, NULL);
 	take_fd(&rig.guest_fd, open->guest_fd, ret);
 	return take_fd(&rig.bell_fd, open->bell.fd, ret);
 }
@@ -87,7 +90,7 @@ static int on_close(void *arg, uint32_t channel) { return rig.later ? VMBUS_PEER
 
 static int on_target(void *arg, uint32_t channel, const struct vmbus_bell *bell, struct err *err)
 {
-	vmbus_bell_ring(bell);
+	vmbus_bell_ring(bell, NULL);
 	return take_fd(&rig.bell_fd, bell->fd, outcome(err));
 }
 
@@ -127,8 +130,9 @@ static const struct vmbus_peer_ops ops = {
 static int on_hello(void *arg, const struct vmbus_peer_hello *hello,
 		    struct vmbus_peer_welcome *welcome, struct err *err)
 {
-	*welcome = (struct vmbus_peer_welcome){ .ops = &ops, .dead = &rig.dead, .instance = 1,
-						.max_channels = 8 };
+	*welcome = (struct vmbus_peer_welcome){
+		.ops = &ops, .dead = &rig.dead, .instance = 1, .max_channels = 8
+	};
 	return rig.fails ? err_set(err, EACCES, "no") : 0;
 }
 
@@ -169,10 +173,9 @@ static void prepare(void)
 
 static int lowest_free_fd(void)
 {
-	int fd = fcntl(rig.kinds[0], F_DUPFD_CLOEXEC, 0);
-
-	close(fd);
-	return fd;
+	for (int fd = 0;; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			return fd;
 }
 
 // Takes one record from data[size] into the datagram. Returns its bytes, 0 at the end.

@@ -58,7 +58,7 @@ clean_up()
 		ip netns del "$namespace"
 	done
 	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
-		tail -n 100 "$dir/weftd.log" 2>/dev/null | sed 's/^/weftd: /' >&2
+		tail -q -n 100 "$dir/weftd.log" "$dir"/*/weftd.log 2>/dev/null | sed 's/^/weftd: /' >&2
 	fi
 	rm -rf "$dir"
 	for command in "${on_exit[@]}"; do
@@ -96,7 +96,7 @@ weftd_stop()
 # Changes are silent: expect_ok keeps what they print.
 weft()
 {
-	"$build/weft" --socket "$dir/weft.sock" "$@"
+	"$build/weft" --socket "${weft_socket:-$dir/weft.sock}" "$@"
 }
 
 ns()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a frame costs between a guest's rings and the switch, in TSC cycles: build/netvsp/bench_rings
-// A guest's end in the same thread fills and drains the rings; its own cycles are not counted. No
-// EAL. Not a test: it asserts nothing about time. Arguments: turns, which of the lines.
+// What a frame costs between a guest's rings and the switch, in TSC cycles:
+// `build/netvsp/test_channel_cost`. A guest's end in the same thread fills and drains the rings;
+// its own cycles are not counted. No EAL. Not a test: it asserts nothing about time.
+// Arguments: turns in a slice, which of the lines.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,7 +75,8 @@ static void send_sections(const struct bench *b, const uint8_t *message, uint32_
 // As Linux sends: the header in a page of its own, the frame in others.
 static void send_pages(const struct bench *b, const uint8_t *message, uint32_t bytes)
 {
-	uint32_t head = bytes - ((b->bytes + 7) & ~7u) - (bytes - ((b->bytes + 7) & ~7u)) % 4;
+	uint32_t head = load_u32(message + offsetof(struct rndis_packet, data_offset)) +
+			RNDIS_OFFSET_BASE;
 
 	for (uint32_t i = 0; i < BATCH; i++) {
 		uint32_t slot = (uint32_t)(next_id % 8); // in one region, as most RAM is
@@ -109,7 +111,7 @@ static void run(struct bench *b, const uint8_t *message, uint32_t turns)
 		n = netvsp_channel_receive(rig.channel, pkts, BATCH);
 		b->rx_cycles += __rdtsc() - start;
 		if (n != BATCH) {
-			fprintf(stderr, "%u frames of %u\n", n, BATCH);
+			fprintf(stderr, "%u frames of %d\n", n, BATCH);
 			exit(1);
 		}
 		start = __rdtsc();
@@ -143,9 +145,9 @@ static void report(const struct bench *b, const struct netvsp_counters *rx)
 {
 	double n = (double)b->frames;
 
-	printf("%5u bytes, %-28s %s: %7.1f = %6.1f from the guest + %6.1f to it   (ring %.1f, rndis "
-	       "%.1f, copy %.1f, signal %.1f)\n",
-	       b->bytes, b->per_message ? "sections" : "pages", b->csum ? "csum" : "    ",
+	printf("%5u bytes, %-8s %-4s: %7.1f = %6.1f from the guest + %6.1f to it   "
+	       "(ring %.1f, rndis %.1f, copy %.1f, signal %.1f)\n",
+	       b->bytes, b->per_message ? "sections" : "pages", b->csum ? "csum" : "",
 	       (double)(b->rx_cycles + b->tx_cycles) / n, (double)b->rx_cycles / n,
 	       (double)b->tx_cycles / n, (double)rx->ring_cycles / n, (double)rx->rndis_cycles / n,
 	       (double)rx->copy_cycles / n, (double)rx->signal_cycles / n);
