@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What tunnels and routing cost in the pipeline, in TSC cycles a frame, without devices:
 // `build/vswitch/test_tunnel_cost`. No EAL; the median of many batches of 64-byte inner frames,
-// flows told apart by their source MAC. An argument names the only work to measure. Not a test: it asserts nothing about time.
+// flows told apart by their source MAC. An argument names the only work to measure. Not a test: it
+// asserts nothing about time.
 #include <stdio.h>
 #include <x86intrin.h>
 
