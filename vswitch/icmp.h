@@ -9,7 +9,8 @@
 enum icmp_error { ICMP_NO_ROUTE, ICMP_NO_HOST, ICMP_TTL, ICMP_TOO_BIG };
 
 // Tells the sender of f->m, a frame of a port in a subnet, in the name of the subnet's gateway.
-// mtu: of ICMP_TOO_BIG. Within a rate per port, and where RFC 1122, 3.2.2 and RFC 4443, 2.4 allow it.
+// mtu: of ICMP_TOO_BIG. Within a rate per port, and where RFC 1122, 3.2.2 and RFC 4443, 2.4
+// allow it.
 // f->m stays the caller's.
 void icmp_send_error(const struct frame *f, enum icmp_error error, uint16_t mtu);
 
