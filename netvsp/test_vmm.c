@@ -186,7 +186,8 @@ int vmm_gpadl(struct vmm *vmm, uint32_t id, uint32_t channel, uint32_t page, uin
 		.head = { .gpadl = cpu_to_le32(id), .flags = cpu_to_le32(3),
 			  .bytes = cpu_to_le64(n_pages * PAGE), .n_runs = cpu_to_le32(1),
 			  .channel = cpu_to_le32(channel) },
-		.run = { cpu_to_le64(VMM_RAM_GPA + page * PAGE), cpu_to_le32(n_pages * PAGE) },
+		.run = { .gpa = cpu_to_le64(VMM_RAM_GPA + page * PAGE),
+			 .bytes = cpu_to_le32(n_pages * PAGE) },
 	};
 
 	if (vmm->client) {

@@ -13,7 +13,7 @@ ovs_provider ovs 192.0.2.1/24
 ovs_tunnel ovs gre nvgre 5001 192.0.2.2
 ovs_tenant ovs a 10.1.0.1/24
 guest_start linux
-echo "guest up after $(guest linux cut -d' ' -f1 /proc/uptime) s"
+echo "guest up after $(guest linux "cut -d' ' -f1 /proc/uptime") s"
 guest_nvgre linux 5001 192.0.2.2/24 192.0.2.1 10.1.0.2/24
 capture linux gre.pcap 'ip proto 47'
 expect_ping a 10.1.0.2

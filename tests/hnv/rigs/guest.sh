@@ -34,13 +34,14 @@ guest_start()
 		</dev/null >"$folder/qemu.log" 2>&1
 	disown "$background" # it is killed with its namespace, without a word
 	wait_for 10 test -S "$folder/serial" || fail "QEMU: $(tail -n 1 "$folder/qemu.log")"
-	guest "$host" ip link set eth0 up || # booting, on a busy machine for minutes
-		fail "the guest at $host does not answer"
+	# A few seconds, on a busy machine minutes.
+	"$top/tests/hnv/guest-run" "$folder/serial" 170 || fail "the guest at $host does not start"
+	guest "$host" ip link set eth0 up
 }
 
 guest()
 {
-	"$top/tests/hnv/guest-run" "$dir/guest-$1/serial" 170 "${@:2}"
+	"$top/tests/hnv/guest-run" "$dir/guest-$1/serial" 60 "${@:2}"
 }
 
 guest_nvgre()
