@@ -79,6 +79,7 @@ static inline struct mac mac_from_u64(uint64_t v)
 	return m;
 }
 
+static inline bool mac_equal(struct mac a, struct mac b) { return memcmp(&a, &b, 6) == 0; }
 static inline bool mac_is_group(struct mac m) { return m.b[0] & 1; }
 static inline bool mac_is_zero(struct mac m) { return mac_to_u64(m) == 0; }
 

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
+#include "vswitch/hnv_ctl.h"
 #include "vswitch/vswitch_ctl.h"
 
 #define TICK_NS 5000000ull      // grace periods, learning that could not ring
@@ -277,7 +278,9 @@ static void port_status(void *ctx, const struct object *obj, json_t *out)
 static int init_control(struct daemon *d, struct err *err)
 {
 	static const struct object_type *const types[] = {
+		&hnv_type, &network_type, &subnet_type,
 		&switch_type, &port_type, &rule_type, &nic_type,
+		&record_type, &route_type, &provider_type, &provider_route_type,
 		&worker_type, &fdb_type,  &flow_type, &drop_type,
 	};
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,

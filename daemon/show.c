@@ -199,7 +199,10 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 
 	switch ((enum op)p.op) {
 	case OP_FORWARD:
-		snprintf(text, size, "to %s%s", to ? to : "nobody", where.tag ? " tagged" : "");
+		if (where.tag == TAG_WAY)
+			snprintf(text, size, "to way %u", where.port);
+		else
+			snprintf(text, size, "to %s%s", to ? to : "nobody", where.tag ? " tagged" : "");
 		break;
 	case OP_FLOOD:
 		snprintf(text, size, "flood");
@@ -210,6 +213,15 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 	case OP_DROP:
 		snprintf(text, size, "drop %s%s%s", drop_names[p.reason % DROP_N_REASONS],
 			 rule ? " by rule " : "", rule ? rule : "");
+		break;
+	case OP_ROUTE:
+		if (where.tag == TAG_WAY)
+			snprintf(text, size, "route to way %u", where.port);
+		else
+			snprintf(text, size, "route to %s", to ? to : "nobody");
+		break;
+	case OP_ANSWER:
+		snprintf(text, size, "answer, or drop %s", drop_names[p.reason % DROP_N_REASONS]);
 		break;
 	case OP_NONE:
 		snprintf(text, size, "-");

@@ -30,9 +30,20 @@
 					     "does not fit its frame")                             \
 	X(RESOURCES, "Resources", "no packet buffer for a copy or a segment")                      \
 	X(TX_FULL, "TxFull", "the egress queue stayed full")                                       \
-	ENCAP_ERRORS(X)                                                                            \
 	X(GUEST_NO_RXBUF, "GuestNoRxBuffer", "the guest holds all of its receive buffer")          \
 	X(GUEST_RING_FULL, "GuestRingFull", "the guest does not read its ring")                    \
+	ENCAP_ERRORS(X)                                                                            \
+	X(PROVIDER_UNKNOWN, "ProviderUnknown", "encapsulated by a host that no record names")      \
+	X(SOURCE_MISMATCH, "SourceMismatch", "the inner source address is not behind the host "    \
+					     "that sent it")                                       \
+	X(TUNNEL_TO_TUNNEL, "TunnelToTunnel", "came encapsulated, for a destination on another "   \
+					      "host: never sent on")                               \
+	X(NEIGHBOR_UNRESOLVED, "NeighborUnresolved", "the underlay's next hop has not answered "   \
+						     "ARP or ND yet")                              \
+	X(NO_NEIGHBOR, "NoNeighbor", "no record of this customer address")                         \
+	X(NO_ROUTE, "NoRoute", "no subnet and no customer route for the destination")              \
+	X(TTL_EXPIRED, "TtlExpired", "time to live ran out at the subnet's gateway")               \
+	X(NOT_FOR_US, "NotForUs", "to a gateway or provider address, but nothing it answers")      \
 	X(HANDOVER_FULL, "HandoverFull", "the ring to the worker that owns the queue is full")     \
 	X(SHUTDOWN, "Shutdown", "under way when its port was closed")
 

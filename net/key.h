@@ -13,7 +13,8 @@
 #define VID_MAX 4094u
 #define TAG_PRESENT 0x1000u // in a tag word: the frame has a C-tag; the low 12 bits are its VID
 
-// Level 1: w[0..1] = destination MAC, source MAC, tag word, EtherType; w[2] = ingress port.
+// Level 1: w[0..1] = destination MAC, source MAC, tag word, EtherType; w[2] = where it came from:
+// see key_from_tunnel.
 // Level 2: w[0] = IPv4 addresses, w[1] = ports, protocol, bits; w[2] = serial, fields.
 struct key {
 	uint64_t w[3];
@@ -22,6 +23,14 @@ struct key {
 struct key6 {
 	uint64_t w[4]; // source, destination
 };
+
+// w[2] of a level-1 key: the ingress port alone, or for a frame that arrived encapsulated also the
+// virtual subnet (24 bits, not 0), who sent it (a number, 16 bits, 0: unknown), and by which
+// encapsulation (2 bits): one look-up decides about all of it.
+static inline uint64_t key_from_tunnel(uint16_t port, uint32_t vsid, uint16_t way, uint8_t encap)
+{
+	return port | (uint64_t)vsid << 16 | (uint64_t)way << 40 | (uint64_t)encap << 56;
+}
 
 // Header fields that a layer may read beyond the level-1 key. Fragment and ICMP-error bits are
 // always part of a level-2 key.
@@ -48,6 +57,9 @@ struct packet {
 	uint16_t in_port;
 	uint16_t tag;        // as the frame has it: 0, or TAG_PRESENT | VID
 	uint16_t vid;        // VLAN it belongs to after the port's VLAN mode; 0: none
+	uint32_t vsid;       // it came encapsulated, for this virtual subnet; 0: it did not …
+	uint16_t way;        // … from there; 0: from nobody we know
+	uint8_t encap;       // … and how
 	be16 ethertype;      // below 0x0600 (802.3 lengths): 0
 	struct mac dst, src;
 	uint8_t version;     // 4, 6 or 0

@@ -5,7 +5,7 @@
 #define TAGGED_BYTES ((uint32_t)(sizeof(struct eth_header) + sizeof(struct vlan_header)))
 #define MAX_EXTENSIONS 8 // IPv6 headers walked before giving up
 
-enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint16_t port, struct key *key)
+enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint64_t from, struct key *key)
 {
 	be16 type = load_be16(p + 12);
 	uint16_t tag = 0;
@@ -23,7 +23,7 @@ enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint16_t port
 		type = BE16(0); // a length: one flow, not one per length
 	key->w[0] = load_u64(p);
 	key->w[1] = load_u32(p + 8) | (uint64_t)tag << 32 | (uint64_t)(FORCE uint16_t)type << 48;
-	key->w[2] = port;
+	key->w[2] = from;
 	return PARSE_OK;
 }
 
@@ -181,7 +181,11 @@ struct key6 key6_l2(const struct key_l3 *k, uint8_t fields)
 
 void packet_from_keys(const struct key *l1, const struct key_l3 *l3, struct packet *out)
 {
-	*out = (struct packet){ .in_port = (uint16_t)l1->w[2], .tag = key_tag(l1) };
+	*out = (struct packet){ .in_port = (uint16_t)l1->w[2],
+				.tag = key_tag(l1),
+				.vsid = l1->w[2] >> 16 & 0xffffff,
+				.way = (uint16_t)(l1->w[2] >> 40),
+				.encap = l1->w[2] >> 56 & 3 };
 	out->ethertype = (FORCE be16)(uint16_t)(l1->w[1] >> 48);
 	memcpy(out->dst.b, l1->w, 6);
 	memcpy(out->src.b, (const uint8_t *)l1->w + 6, 6);

@@ -14,10 +14,12 @@ enum parse_result {
 };
 
 // The tagged and 802.3 forms, out of line. p[len], len ≥ 14.
-enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint16_t port, struct key *key);
+enum parse_result parse_l2_unusual(const uint8_t *p, uint32_t len, uint64_t from,
+				   struct key *key);
 
-// Fills a level-1 key from p[len] received on `port`. RFC 894; IEEE 802.1Q, 9.6.
-static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, uint16_t port,
+// Fills a level-1 key from p[len]. from: its w[2], the ingress port or key_from_tunnel.
+// RFC 894; IEEE 802.1Q, 9.6.
+static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, uint64_t from,
 						struct key *key)
 {
 	uint16_t type;
@@ -28,14 +30,14 @@ static ALWAYS_INLINE enum parse_result parse_l2(const uint8_t *p, uint32_t len, 
 	// 0x8100 read as a little-endian number, and lengths below 0x0600.
 	if (unlikely(type == 0x0081 || (type & 0xff) < 6)) {
 		struct key unusual; // so that *key's address goes nowhere: it stays in registers
-		enum parse_result result = parse_l2_unusual(p, len, port, &unusual);
+		enum parse_result result = parse_l2_unusual(p, len, from, &unusual);
 
 		*key = unusual;
 		return result;
 	}
 	key->w[0] = load_u64(p);
 	key->w[1] = load_u32(p + 8) | (uint64_t)type << 48;
-	key->w[2] = port;
+	key->w[2] = from;
 	return PARSE_OK;
 }
 

@@ -13,6 +13,7 @@
 #define SWEEP_MIN 8u          // entries under the hand in one loop, at least
 #define SWEEP_MAX 1024u       // and at most, after a sleep
 #define SWEEP_PER_S 200000u   // entries looked at per second
+#define REPORTS_PER_S 1000u   // of one port, beside MACs
 #define REFRESH_TICKS 4096u   // about 3 s: sources of flows used since are looked up again
 
 int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
@@ -75,12 +76,10 @@ static bool miss_allowed(struct cache *c, const struct view *v)
 			  c->tsc_hz);
 }
 
-void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick)
+static void report(struct cache *c, const struct learn_report *r)
 {
-	struct learn_report r = { .fid = fid, .port = p->in_port, .tick = tick };
-
-	memcpy(r.mac, p->src.b, 6);
-	if (rte_ring_sp_enqueue_elem(c->learn->ring, &r, sizeof(r))) {
+	// The ring only reads it.
+	if (rte_ring_sp_enqueue_elem(c->learn->ring, (void *)r, sizeof(*r))) {
 		counter_add(&c->stats.learn_lost, 1);
 		return;
 	}
@@ -88,6 +87,21 @@ void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_
 	if (__atomic_load_n(&c->learn->armed, __ATOMIC_SEQ_CST) &&
 	    __atomic_exchange_n(&c->learn->armed, false, __ATOMIC_SEQ_CST))
 		eventfd_write(c->learn->event_fd, 1);
+}
+
+void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick)
+{
+	report(c, &(struct learn_report){ .kind = LEARN_MAC,
+					  .fid = fid,
+					  .port = p->way ? p->way : p->in_port,
+					  .mac = p->src,
+					  .tick = tick });
+}
+
+void cache_tell(struct cache *c, uint16_t in_port, const struct learn_report *r)
+{
+	if (token_take(&c->ports[in_port].report, REPORTS_PER_S, c->now_tsc, c->tsc_hz))
+		report(c, r);
 }
 
 // Classifies and writes the outcome into *f, giving back the program it had.
@@ -162,7 +176,7 @@ static void look_at_source(struct cache *c, const struct snapshot *snap, const s
 
 	packet_from_keys(&f->key, NULL, &p);
 	port = snap->ports[p.in_port];
-	if (!port || !port->learning)
+	if (!port || !(port->learning || p.vsid))
 		return;
 	classify(snap, c->fdb, port, &p, false, &d);
 	slot = d.fid ? fdb_find(c->fdb, d.fid, p.src, &d.where) : 0;

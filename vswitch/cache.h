@@ -13,14 +13,24 @@
 
 struct rte_ring;
 
-// A source MAC that a worker saw where the FDB does not have it. Worker → control.
-struct learn_report {
-	uint16_t fid, port;
-	uint8_t mac[6];
-	uint8_t pad[2];
-	uint32_t tick; // of the frame
+enum learn_kind {
+	LEARN_MAC,      // (fid, mac) is behind `port`, a port or a way; the FDB says otherwise
+	LEARN_CUSTOMER, // the same, and has this customer address (learning subnets)
+	LEARN_PEER,     // this provider address sent to subnet `fid` by `encap` over uplink `port`
+	LEARN_UNDERLAY, // this address of an underlay has that MAC, on uplink `port`
+	LEARN_UNKNOWN,  // somebody on `port` in subnet `fid` wants this unknown customer address
 };
-static_assert(sizeof(struct learn_report) == 16);
+
+// What a worker saw and control may want to know. Worker → control.
+struct learn_report {
+	uint8_t kind;   // enum learn_kind
+	uint8_t encap;  // enum hnv_encap
+	uint16_t fid, port;
+	struct mac mac;
+	uint32_t tick; // of the frame
+	struct ip_address address;
+};
+static_assert(sizeof(struct learn_report) == 36);
 
 // How reports reach control: a ring, and a doorbell that is rung when control asked for it.
 struct learn_queue {
@@ -53,7 +63,7 @@ struct cache {
 	struct fdb *fdb;
 	struct learn_queue *learn;
 	struct {
-		struct token_bucket miss, storm;
+		struct token_bucket miss, storm, report, icmp;
 	} ports[PORT_SLOTS];
 	uint64_t tsc_hz;
 	uint32_t tick;         // now, in units of 2^TICK_SHIFT TSC cycles
@@ -72,6 +82,17 @@ struct view {
 	const struct snapshot *snap;
 	const struct sw_port *port; // ingress
 	const struct fdb_where *words;
+	const struct hnv_underlay *underlay; // of the ingress port, NULL: it is none
+};
+
+// One frame in the hands of what is not the usual case. Who takes it frees, sends or drops m.
+struct frame {
+	struct cache *c;
+	const struct view *v;
+	struct worker_out *out;
+	const struct program *p;
+	const struct key *key; // level 1
+	struct rte_mbuf *m;
 };
 
 // What a worker's cache is made with.
@@ -106,8 +127,11 @@ void cache_refresh(struct cache *c, const struct view *v, struct flow *f, const 
 // Takes one token; false: none left. per_s: the rate, 0 … 2^32-1; now: of any clock of `hz`.
 bool token_take(struct token_bucket *b, uint32_t per_s, uint64_t now, uint64_t hz);
 
-// Tells control that p's source MAC was behind p->in_port at `tick`.
+// Tells control that p's source MAC was behind p->in_port, or p->way, at `tick`.
 void cache_report(struct cache *c, uint16_t fid, const struct packet *p, uint32_t tick);
+
+// Tells control anything else, within REPORTS_PER_S of its port r->port.
+void cache_tell(struct cache *c, uint16_t in_port, const struct learn_report *r);
 
 // Expires idle flows, and looks again at where the sources of live ones are. Bounded. worker, once
 // a loop.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vswitch/classify.h"
 
+#include "vswitch/subnet.h"
+
 static void deny(struct decision *d, enum drop reason)
 {
 	d->op = OP_DROP;
@@ -46,22 +48,28 @@ static bool enter_vlan(const struct sw_port *port, struct packet *p, struct deci
 	return true;
 }
 
-static void find_destination(const struct snapshot *snap, const struct fdb *fdb,
-			     const struct sw_port *port, const struct packet *p, struct decision *d)
+// A port that left the snapshot keeps its slots for a moment.
+static bool is_place(const struct snapshot *snap, struct fdb_where where)
+{
+	if (where.tag == TAG_WAY)
+		return way_is(where.port);
+	return where.port < PORT_MAX && snap->ports[where.port];
+}
+
+static void find_destination(const struct scene *s, const struct packet *p, struct decision *d)
 {
 	bool group = mac_is_group(p->dst);
 
 	d->op = OP_FORWARD;
-	d->dest = group ? 0 : fdb_find(fdb, d->fid, p->dst, &d->where);
-	// A port that left the snapshot keeps its slots for a moment.
-	if (d->dest && d->where.port < PORT_MAX && snap->ports[d->where.port])
+	d->dest = group ? 0 : fdb_find(s->fdb, d->fid, p->dst, &d->where);
+	if (d->dest && is_place(s->snap, d->where))
 		return;
 	d->op = OP_FLOOD;
 	d->unknown = !group;
-	d->dest = fdb_find_flood(fdb, d->fid, group, &d->where);
+	d->dest = fdb_find_flood(s->fdb, d->fid, group, &d->where);
 	if (!d->dest) {
 		deny(d, DROP_NO_DESTINATION);
-	} else if (d->unknown && !port->flood_unknown) {
+	} else if (d->unknown && !(s->subnet ? s->subnet->learning : s->port->flood_unknown)) {
 		// Still bound to the flood slot, so that it ends when the MAC is learnt.
 		d->op = OP_DROP;
 		d->verdict.reason = DROP_NO_DESTINATION;
@@ -87,13 +95,82 @@ static void run_layers(const struct layer *layers, uint8_t n, const struct packe
 	}
 }
 
+// The frame's domain and where its source should be; false: it dies here.
+static bool enter(struct scene *s, struct packet *p, struct decision *d)
+{
+	const struct hnv *hnv = s->snap->hnv;
+	struct fdb_where source;
+
+	if (p->vsid) {
+		if (!subnet_enter(s, p, d))
+			return false;
+	} else {
+		if (!enter_vlan(s->port, p, d))
+			return hnv && subnet_underlay(s, p, d);
+		d->learn = s->port->learning && (!fdb_find(s->fdb, d->fid, p->src, &source) ||
+						 source.port != s->port->index);
+	}
+	s->subnet = hnv ? hnv->by_fid[d->fid] : NULL;
+	return true;
+}
+
+// To whom, and by what operation.
+static void find_op(const struct scene *s, const struct packet *p, bool deep, struct decision *d)
+{
+	const struct hnv *hnv = s->snap->hnv;
+
+	if (hnv && !p->vsid) {
+		if (subnet_underlay(s, p, d))
+			return;
+		if (s->subnet && subnet_decide(s, p, deep, d))
+			return;
+	}
+	find_destination(s, p, d);
+	// Whoever encapsulated the frame meant this host: sent on, it could go round for ever.
+	if (p->vsid && d->op == OP_FORWARD && d->where.tag == TAG_WAY) {
+		d->op = OP_DROP;
+		d->verdict.reason = DROP_TUNNEL_TO_TUNNEL;
+	}
+}
+
+static void judge(const struct scene *s, const struct packet *p, bool deep, struct decision *d)
+{
+	bool leaves = d->op == OP_FORWARD || d->op == OP_ROUTE;
+	const struct sw_port *to = leaves && d->where.tag != TAG_WAY ? s->snap->ports[d->where.port]
+								     : NULL;
+	// What came encapsulated is not the uplink's own.
+	uint8_t n_in = p->vsid ? 0 : s->port->n_in;
+
+	if (to && !to->ready) {
+		// Bound to the slot: a policy change of the destination touches it.
+		d->op = OP_DROP;
+		d->verdict.reason = DROP_NOT_READY;
+		d->verdict.dir = DROP_TX;
+		return;
+	}
+	if (!deep && p->version)
+		d->fields |= layers_read(s->port->in, n_in, p) |
+			     (to ? layers_read(to->out, to->n_out, p) : 0);
+	if (d->fields) {
+		d->op = OP_LOOKUP;
+		return;
+	}
+	run_layers(s->port->in, n_in, p, &d->verdict);
+	if (to && d->verdict.reason == DROP_NONE) {
+		d->verdict.dir = DROP_TX;
+		run_layers(to->out, to->n_out, p, &d->verdict);
+	}
+	if (d->verdict.reason != DROP_NONE)
+		d->op = OP_DROP;
+}
+
 void classify(const struct snapshot *snap, const struct fdb *fdb, const struct sw_port *port,
 	      struct packet *p, bool deep, struct decision *d)
 {
-	const struct sw_port *to;
-	struct fdb_where source;
+	struct scene s = { snap, fdb, port, NULL };
+	enum drop unless_answered;
 
-	*d = (struct decision){ .verdict.reason = DROP_NONE };
+	*d = (struct decision){ .verdict.reason = DROP_NONE, .flow_id = -1 };
 	if (!port->ready) {
 		deny(d, DROP_NOT_READY);
 		return;
@@ -106,35 +183,16 @@ void classify(const struct snapshot *snap, const struct fdb *fdb, const struct s
 		deny(d, DROP_BRIDGE_RESERVED);
 		return;
 	}
-	if (!enter_vlan(port, p, d))
+	if (!enter(&s, p, d))
 		return;
-	d->learn = port->learning && (!fdb_find(fdb, d->fid, p->src, &source) ||
-				      source.port != port->index);
-	find_destination(snap, fdb, port, p, d);
+	find_op(&s, p, deep, d);
 	if (d->op == OP_DROP)
 		return;
-	to = d->op == OP_FORWARD ? snap->ports[d->where.port] : NULL;
-	if (to && !to->ready) {
-		// Bound to the slot: a policy change of the destination touches it.
-		d->op = OP_DROP;
-		d->verdict.reason = DROP_NOT_READY;
-		d->verdict.dir = DROP_TX;
-		return;
-	}
-	if (!deep && p->version)
-		d->fields = layers_read(port->in, port->n_in, p) |
-			    (to ? layers_read(to->out, to->n_out, p) : 0);
-	if (d->fields) {
-		d->op = OP_LOOKUP;
-		return;
-	}
-	run_layers(port->in, port->n_in, p, &d->verdict);
-	if (to && d->verdict.reason == DROP_NONE) {
-		d->verdict.dir = DROP_TX;
-		run_layers(to->out, to->n_out, p, &d->verdict);
-	}
-	if (d->verdict.reason != DROP_NONE)
-		d->op = OP_DROP;
+	unless_answered = d->verdict.reason;
+	d->verdict.reason = DROP_NONE;
+	judge(&s, p, deep, d);
+	if (d->op == OP_ANSWER)
+		d->verdict.reason = unless_answered;
 }
 
 void classify_flood_copy(const struct sw_port *to, const struct packet *p, struct verdict *v)

@@ -12,6 +12,18 @@ enum op {
 	OP_FLOOD,   // to every other member of the domain
 	OP_DROP,
 	OP_LOOKUP,  // level 2 decides; `fields` are read
+	OP_ROUTE,   // into another subnet: to whom the destination's FDB slot says, by its MAC
+	OP_ANSWER,  // by ourselves
+};
+
+// OP_ANSWER: what it may be. Each frame is judged by itself.
+enum answer {
+	ANSWER_ARP,         // asks for a customer address
+	ANSWER_SOLICIT,     // the same by ND
+	ANSWER_GATEWAY,     // to the subnet's gateway itself
+	ANSWER_UNREACHABLE, // for a customer address that leads nowhere: `reason` says why
+	ANSWER_PROVIDER,    // to one of our provider addresses
+	ANSWER_UNDERLAY,    // ARP or ND on an underlay; what does not concern us is flooded
 };
 
 // How the frames of a flow carry their VLAN when they arrive.
@@ -23,8 +35,12 @@ struct decision {
 	uint8_t fields;      // OP_LOOKUP: enum packet_field
 	uint16_t fid;        // domain, 0 when the frame died before it had one
 	bool unknown;        // OP_FLOOD: for want of the destination's MAC
-	bool learn;          // the source MAC is not known to be on this port
-	struct verdict verdict;
+	bool learn;          // the source MAC is not known to be on this port, or way
+	uint16_t to_fid;     // OP_ROUTE: domain of the destination
+	uint32_t vsid;       // if it leaves by a way: virtual subnet there; 0: it must not
+	int16_t flow_id;     // NVGRE's FlowID there, -1: from the inner packet
+	enum answer answer;  // OP_ANSWER
+	struct verdict verdict; // OP_ANSWER: its reason, if the frame dies in the end
 	uint32_t dest;       // FDB slot, 0: none
 	struct fdb_where where; // what the slot said
 };

@@ -4,6 +4,7 @@
 #include <rte_mbuf.h>
 
 #include "net/vlan.h"
+#include "vswitch/tunnel.h"
 
 static struct rte_mbuf *copy(struct worker_out *out, struct rte_mbuf *m)
 {
@@ -36,33 +37,26 @@ struct rte_mbuf *egress_retag(struct worker_out *out, struct rte_mbuf *m, enum t
 }
 
 // The source may have moved while its flow stayed cached; a flooded frame is the moment to see it.
-static void look_at_source(struct cache *c, const struct view *v, uint16_t fid,
-			   const struct packet *p)
+static void look_at_source(const struct frame *f, const struct packet *p)
 {
+	uint16_t at = p->way ? p->way : p->in_port;
 	struct fdb_where where;
 
-	if (v->port->learning &&
-	    (!fdb_find(c->fdb, fid, p->src, &where) || where.port != p->in_port))
-		cache_report(c, fid, p, c->tick);
+	if (!p->vsid && f->v->port->learning &&
+	    (!fdb_find(f->c->fdb, f->p->fid, p->src, &where) || where.port != at))
+		cache_report(f->c, f->p->fid, p, f->c->tick);
 }
-
-// One frame on its way to many.
-struct flood {
-	struct cache *c;
-	const struct view *v;
-	struct worker_out *out;
-	enum tag_form form; // in which the frame came
-};
 
 // A receiver, and whether its own policy lets the frame out.
 struct receiver {
 	const struct sw_member *to;
+	uint16_t counted_at; // port that its frames are counted for
 	struct verdict verdict;
 };
 
-static bool denied(struct flood *f, const struct receiver *r, struct rte_mbuf *m)
+static bool denied(const struct frame *f, const struct receiver *r, struct rte_mbuf *m)
 {
-	const struct drop_cause cause = { r->to->port, DROP_TX, (uint8_t)r->verdict.reason,
+	const struct drop_cause cause = { r->counted_at, DROP_TX, (uint8_t)r->verdict.reason,
 					  r->verdict.rule };
 
 	if (r->verdict.reason == DROP_NONE)
@@ -75,11 +69,18 @@ static bool denied(struct flood *f, const struct receiver *r, struct rte_mbuf *m
 	return true;
 }
 
-static void send_to(struct flood *f, const struct receiver *r, struct rte_mbuf *m)
+static void send_to(const struct frame *f, const struct receiver *r, struct rte_mbuf *m)
 {
+	struct frame copy = *f;
+
+	copy.m = m;
 	if (denied(f, r, m))
 		return;
-	m = egress_retag(f->out, m, f->form, r->to->tag);
+	if (r->to->tag == TAG_WAY) {
+		tunnel_send(&copy, r->to->port);
+		return;
+	}
+	m = egress_retag(f->out, m, (enum tag_form)f->p->form, r->to->tag);
 	if (m)
 		worker_output(f->out, r->to->port, m);
 	else
@@ -88,60 +89,74 @@ static void send_to(struct flood *f, const struct receiver *r, struct rte_mbuf *
 }
 
 // One more receiver than frames: a copy is made, or counted as the one that could not be.
-static void send_copy(struct flood *f, const struct receiver *r, struct rte_mbuf *m)
+static void send_copy(const struct frame *f, const struct receiver *r)
 {
-	struct port_counters *counters = worker_counters(f->out, r->to->port);
+	struct port_counters *counters = worker_counters(f->out, r->counted_at);
+	struct rte_mbuf *m;
 
 	counter_add(&counters->created, 1);
 	if (denied(f, r, NULL))
 		return;
-	m = copy(f->out, m);
+	m = copy(f->out, f->m);
 	if (m)
 		send_to(f, r, m);
 	else
 		counter_add(&counters->drops[DROP_TX][DROP_RESOURCES], 1);
 }
 
-static void send_to_all(struct flood *f, const struct sw_domain *domain, const struct packet *p,
-			struct rte_mbuf *m)
+// False: this member gets no frame from here.
+static bool receives(const struct frame *f, const struct packet *p, struct receiver *r)
 {
-	uint16_t in = f->v->port->index;
-	struct receiver last = { 0 };
+	const struct sw_port *port;
+
+	r->counted_at = f->v->port->index;
+	r->verdict = (struct verdict){ .reason = DROP_NONE };
+	if (r->to->tag == TAG_WAY)
+		return !p->vsid;
+	port = f->v->snap->ports[r->to->port];
+	if (r->to->port == f->v->port->index || !port)
+		return false;
+	r->counted_at = r->to->port;
+	classify_flood_copy(port, p, &r->verdict);
+	return true;
+}
+
+static void send_to_all(const struct frame *f, const struct sw_domain *domain,
+			const struct packet *p)
+{
+	struct receiver last = { 0 }, next;
 
 	// The original goes to the last receiver, so that one receiver costs no copy.
 	for (uint16_t i = 0; domain && i < domain->n; i++) {
-		const struct sw_member *to = &domain->members[i];
-
-		if (to->port == in || !f->v->snap->ports[to->port])
+		next.to = &domain->members[i];
+		if (!receives(f, p, &next))
 			continue;
 		if (last.to)
-			send_copy(f, &last, m);
-		last.to = to;
-		classify_flood_copy(f->v->snap->ports[to->port], p, &last.verdict);
+			send_copy(f, &last);
+		last = next;
 	}
 	if (last.to)
-		send_to(f, &last, m);
+		send_to(f, &last, f->m);
 	else
-		worker_drop(f->out, in, DROP_RX, DROP_NO_DESTINATION, m);
+		worker_drop(f->out, f->v->port->index, DROP_RX, DROP_NO_DESTINATION, f->m);
 }
 
-void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,
-		  const struct program *p, const struct key *key, struct rte_mbuf *m)
+void egress_flood(const struct frame *f)
 {
+	const struct snapshot *snap = f->v->snap;
 	const struct sw_domain *domain =
-		p->fid < v->snap->n_domains ? v->snap->domains[p->fid] : NULL;
-	struct flood f = { c, v, out, (enum tag_form)p->form };
+		f->p->fid < snap->n_domains ? snap->domains[f->p->fid] : NULL;
+	const struct sw_port *in = f->v->port;
 	struct key_l3 l3;
 	struct packet pkt;
 
-	if (v->port->storm_limit &&
-	    !token_take(&c->ports[v->port->index].storm, v->port->storm_limit, c->now_tsc,
-			c->tsc_hz)) {
-		worker_drop(out, v->port->index, DROP_RX, DROP_STORM_LIMIT, m);
+	if (in->storm_limit && !token_take(&f->c->ports[in->index].storm, in->storm_limit,
+					   f->c->now_tsc, f->c->tsc_hz)) {
+		worker_drop(f->out, in->index, DROP_RX, DROP_STORM_LIMIT, f->m);
 		return;
 	}
-	parse_l3(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, key, &l3);
-	packet_from_keys(key, &l3, &pkt);
-	look_at_source(c, v, p->fid, &pkt);
-	send_to_all(&f, domain, &pkt, m);
+	parse_l3(rte_pktmbuf_mtod(f->m, uint8_t *), f->m->data_len, f->key, &l3);
+	packet_from_keys(f->key, &l3, &pkt);
+	look_at_source(f, &pkt);
+	send_to_all(f, domain, &pkt);
 }

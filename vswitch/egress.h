@@ -12,7 +12,6 @@
 struct rte_mbuf *egress_retag(struct worker_out *out, struct rte_mbuf *m, enum tag_form form,
 			      uint16_t tag);
 
-// Sends m (level-1 key *key, program *p, an OP_FLOOD) to every member of its domain but the port
-// it came from, within that port's storm limit and by each member's own out layers.
-void egress_flood(struct cache *c, const struct view *v, struct worker_out *out,
-		  const struct program *p, const struct key *key, struct rte_mbuf *m);
+// Sends f->m to every member of domain f->p->fid but the port it came from, within that port's
+// storm limit and by each member's own out layers. To other hosts goes what did not come from one.
+void egress_flood(const struct frame *f);

@@ -283,6 +283,19 @@ void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac)
 		slot_give(fdb, slot);
 }
 
+void fdb_touch(struct fdb *fdb, uint16_t fid, struct mac mac)
+{
+	uint32_t slot = find_key(fdb, key_of(fid, mac));
+
+	if (slot)
+		touch(fdb, slot);
+}
+
+void fdb_touch_unknown(struct fdb *fdb, uint16_t fid)
+{
+	fdb_touch(fdb, fid, mac_from_u64(UNKNOWN_FLOOD));
+}
+
 void fdb_sweep(struct fdb *fdb,
 	       enum fdb_fate (*fate)(void *arg, uint16_t fid, uint16_t port, enum fdb_state state),
 	       void *arg)
@@ -384,6 +397,11 @@ uint32_t fdb_find_flood(const struct fdb *fdb, uint16_t fid, bool group, struct 
 {
 	return find_with_word(fdb, (uint64_t)fid << 48 | (group ? GROUP_FLOOD : UNKNOWN_FLOOD),
 			      where);
+}
+
+struct mac fdb_mac(const struct fdb *fdb, uint32_t slot)
+{
+	return mac_from_u64(__atomic_load_n(&fdb->slots[slot].key, __ATOMIC_RELAXED) & MAC_MASK);
 }
 
 uint32_t fdb_placed(const struct fdb *fdb, uint32_t slot)

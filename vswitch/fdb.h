@@ -59,6 +59,10 @@ enum fdb_state fdb_slot_state(const struct fdb *fdb, uint32_t slot);
 // Removes (fid, mac), if there. control.
 void fdb_del(struct fdb *fdb, uint16_t fid, struct mac mac);
 
+// Flows to (fid, mac), or to what the domain does not know, re-resolve. control.
+void fdb_touch(struct fdb *fdb, uint16_t fid, struct mac mac);
+void fdb_touch_unknown(struct fdb *fdb, uint16_t fid);
+
 // What becomes of a slot.
 enum fdb_fate { FDB_KEEP, FDB_TOUCH, FDB_REMOVE }; // TOUCH: flows to it re-resolve
 
@@ -107,6 +111,9 @@ static ALWAYS_INLINE struct fdb_where fdb_word(const struct fdb_where *words, ui
 	memcpy(&w, &v, sizeof(w));
 	return w;
 }
+
+// The MAC in this slot: valid as long as the slot's word does not change.
+struct mac fdb_mac(const struct fdb *fdb, uint32_t slot);
 
 // What fdb_set_placed said of this slot; older sightings elsewhere count no more.
 uint32_t fdb_placed(const struct fdb *fdb, uint32_t slot);

@@ -43,11 +43,6 @@ static uint64_t hash_provider(uint8_t encap, const struct ip_address *a)
 	return mix(load_u64(a->b) + encap, load_u64(a->b + 8) + a->family);
 }
 
-static bool same_address(const struct ip_address *a, const struct ip_address *b)
-{
-	return a->family == b->family && memcmp(a->b, b->b, sizeof(a->b)) == 0;
-}
-
 struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint32_t n_subnets,
 				   const struct way *ways, const uint16_t *numbers, uint32_t n_ways)
 {
@@ -99,7 +94,8 @@ uint16_t hnv_find_way(const struct hnv *hnv, uint8_t encap, const struct ip_addr
 		uint16_t number = ix->numbers[at & ix->way_mask];
 
 		if (!number || (ix->ways[number - WAY_FIRST].encap == encap &&
-				same_address(&ix->ways[number - WAY_FIRST].provider, provider)))
+				ip_address_equal(&ix->ways[number - WAY_FIRST].provider,
+						 provider)))
 			return number;
 	}
 }
@@ -450,7 +446,8 @@ static bool entry_at(const struct table *t, uint32_t i, struct probe *p, uint64_
 	*value = t->ipv6 ? e6->value : e4->value;
 	if (!*value)
 		return false;
-	*p = t->ipv6 ? (struct probe){ .key = e6->key, .address = { e6->address[0], e6->address[1] } }
+	*p = t->ipv6 ? (struct probe){ .key = e6->key,
+				       .address = { e6->address[0], e6->address[1] } }
 		     : (struct probe){ .key = e4->key };
 	p->hash = t->ipv6 ? mix(p->address[1] + p->key, p->address[0]) : mix(p->key, 0);
 	return true;

@@ -6,6 +6,13 @@
 // where a port's index stands: in FDB slots, in learn reports. Made by hnv_compile.c from struct
 // hnv_cfg; what did not change is shared with the snapshot before. Big tables (neighbours, way
 // headers) change entry by entry.
+//
+// What control owes to flows that are cached:
+// - an FDB slot that changes between port and way is touched (from way to way need not be);
+// - who changes a neighbour touches the FDB slot of the MAC it had; had it none, the domain's slot
+//   for unknown destinations (fdb_touch, fdb_touch_unknown);
+// - records that move a MAC from one way to another, and records, networks or subnets that change,
+//   give the ports of these subnets, and underlay ports, new generations.
 #pragma once
 
 #include "base/rcu.h"
@@ -22,11 +29,19 @@
 
 static inline bool way_is(uint16_t port) { return port >= WAY_FIRST && port < WAY_FIRST + WAY_MAX; }
 
-// An address of either family; IPv4 uses the first four bytes of `b`, the rest is zero.
-struct ip_address {
-	uint8_t family; // 4 or 6; 0: none
-	uint8_t b[16];  // wire order
-};
+static inline bool ip_address_equal(const struct ip_address *a, const struct ip_address *b)
+{
+	return a->family == b->family && memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
+// b: 4 or 16 bytes, by the family.
+static inline struct ip_address ip_address_of(uint8_t family, const uint8_t *b)
+{
+	struct ip_address a = { .family = family };
+
+	memcpy(a.b, b, family == 4 ? 4 : 16);
+	return a;
+}
 
 // --- what is asked for ---------------------------------------------------------------------------
 
@@ -135,6 +150,7 @@ struct hnv_index;     // immutable hashes: VSID → subnet, provider → way
 struct hnv {
 	struct mac router_mac;
 	uint16_t vxlan_port;
+	const struct encap_ops *codecs[HNV_N_ENCAPS]; // by enum hnv_encap
 	const struct hnv_subnet *const *by_fid; // [65536]; NULL: not a subnet
 	const struct hnv_underlay *const
 		*underlays; // by port index, [PORT_SLOTS]; NULL: no underlay

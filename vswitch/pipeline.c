@@ -11,7 +11,11 @@
 
 #include <rte_mbuf.h>
 
+#include "vswitch/answer.h"
+#include "vswitch/decap.h"
 #include "vswitch/egress.h"
+#include "vswitch/route.h"
+#include "vswitch/tunnel.h"
 
 #define AHEAD 4 // frames whose bytes are fetched before they are parsed
 
@@ -53,9 +57,11 @@ static enum drop parse_error(enum parse_result r)
 }
 
 // Takes pkts[n] into the batch with their level-1 keys; counts them; drops what is no frame.
-static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mbuf **pkts,
-		  uint16_t n)
+// from[n]: where each came from, NULL: all from the port itself.
+static ALWAYS_INLINE void parse(struct cache *c, struct batch *b, struct rte_mbuf **pkts,
+				uint16_t n, const uint64_t *from)
 {
+	uint16_t port = b->view.port->index;
 	struct port_counters *counters = worker_counters(b->out, port);
 	const struct flow_table *t = &c->tables[LEVEL1];
 	uint64_t bytes = 0;
@@ -71,7 +77,8 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 		if (i + AHEAD < n)
 			__builtin_prefetch(rte_pktmbuf_mtod(pkts[i + AHEAD], void *));
 		bytes += m->pkt_len;
-		r = parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, port, &key);
+		r = parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, from ? from[i] : port,
+			     &key);
 		if (unlikely(r != PARSE_OK)) {
 			worker_drop(b->out, port, DROP_RX, parse_error(r), m);
 			continue;
@@ -84,6 +91,20 @@ static void parse(struct cache *c, struct batch *b, uint16_t port, struct rte_mb
 	b->n = (uint16_t)kept;
 	counter_add(&counters->rx_packets, n);
 	counter_add(&counters->rx_bytes, bytes);
+}
+
+// The same for a port on an underlay: tunnels end here first.
+static void decap_and_parse(struct cache *c, struct batch *b, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct decap d; // not to be cleared for every batch
+
+	d.c = c;
+	d.v = &b->view;
+	d.out = b->out;
+	d.pkts = pkts;
+	d.n = n;
+	decap_batch(&d);
+	parse(c, b, pkts, d.n, d.from);
 }
 
 // --- look up -----------------------------------------------------------------------------------
@@ -221,9 +242,14 @@ static void act_rarely(struct cache *c, struct batch *b, uint32_t i, struct fdb_
 	const struct program *p = program_of(c, f);
 	uint16_t in = b->view.port->index;
 	struct rte_mbuf *m = b->pkts[i];
+	const struct frame frame = { c, &b->view, b->out, p, &b->keys[i], m };
 
 	switch ((enum op)p->op) {
 	case OP_FORWARD:
+		if (where.tag == TAG_WAY) {
+			tunnel_send(&frame, where.port);
+			break;
+		}
 		if (where.port == in) {
 			worker_drop(b->out, in, DROP_RX, DROP_SAME_PORT, m);
 			break;
@@ -236,7 +262,13 @@ static void act_rarely(struct cache *c, struct batch *b, uint32_t i, struct fdb_
 					     ->drops[DROP_TX][DROP_RESOURCES], 1);
 		break;
 	case OP_FLOOD:
-		egress_flood(c, &b->view, b->out, p, &b->keys[i], m);
+		egress_flood(&frame);
+		break;
+	case OP_ROUTE:
+		route_frame(&frame, f->dest, where);
+		break;
+	case OP_ANSWER:
+		answer_frame(&frame);
 		break;
 	case OP_DROP:
 		drop_by_program(c, b, f, m);
@@ -255,6 +287,19 @@ static void refresh(struct cache *c, struct batch *b, uint32_t i, bool deep)
 	if (deep)
 		frame_l3(b, i, &l3);
 	cache_refresh(c, &b->view, b->flows[i], &b->keys[i], deep ? &l3 : NULL);
+}
+
+// To another host: true if all that it takes is the header in front of the frame.
+static ALWAYS_INLINE bool act_way(struct cache *c, struct batch *b, uint32_t i, uint16_t way)
+{
+	const struct program *p = program_of(c, b->flows[i]);
+	const struct way_header *w = tunnel_header(&b->view, way);
+	struct rte_mbuf *m = b->pkts[i];
+
+	if (unlikely(!w || !p->vsid || !tunnel_is_ready(m, w)))
+		return false;
+	tunnel_push(b->out, p, w, m, tunnel_look(m, &b->keys[i]));
+	return true;
 }
 
 // Brings the frame's flow up to date, counts the frame in it, and does what it says. False: level
@@ -278,6 +323,8 @@ static ALWAYS_INLINE bool act(struct cache *c, struct batch *b, uint32_t i, bool
 	f->stamp = c->tick;
 	if (likely(f->plain && where.tag == 0 && where.port != b->view.port->index))
 		worker_output(b->out, where.port, b->pkts[i]);
+	else if (f->plain && where.tag == TAG_WAY && likely(act_way(c, b, i, where.port)))
+		;
 	else if (!deep && program_of(c, f)->op == OP_LOOKUP)
 		return false;
 	else
@@ -323,7 +370,8 @@ static void input(void *ctx, struct worker_out *out, uint16_t port, struct rte_m
 	struct batch b;
 	struct deep deep;
 
-	b.view = (struct view){ snap, snap->ports[port], fdb_words(c->fdb) };
+	b.view = (struct view){ snap, snap->ports[port], fdb_words(c->fdb),
+				snap->hnv ? snap->hnv->underlays[port] : NULL };
 	b.out = out;
 	b.n = 0;
 	deep.n = 0;
@@ -331,7 +379,10 @@ static void input(void *ctx, struct worker_out *out, uint16_t port, struct rte_m
 		drop_all(out, port, pkts, n);
 		return;
 	}
-	parse(c, &b, port, pkts, n);
+	if (unlikely(b.view.underlay != NULL))
+		decap_and_parse(c, &b, pkts, n);
+	else
+		parse(c, &b, pkts, n, NULL);
 	look_up_l1(c, &b);
 	act_l1(c, &b, &deep);
 	if (deep.n) {

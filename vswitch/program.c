@@ -28,6 +28,10 @@ static struct program identity(const struct decision *d)
 {
 	struct program p = { .op = (uint8_t)d->op };
 
+	if (d->vsid) {
+		p.vsid = d->vsid;
+		p.flow_id = d->flow_id;
+	}
 	switch (d->op) {
 	case OP_FLOOD:
 		p.fid = d->fid;
@@ -35,6 +39,16 @@ static struct program identity(const struct decision *d)
 		break;
 	case OP_FORWARD:
 		p.form = (uint8_t)d->form;
+		break;
+	case OP_ROUTE:
+		p.fid = d->to_fid;
+		p.form = (uint8_t)d->form;
+		break;
+	case OP_ANSWER:
+		p.fid = d->fid;
+		p.form = (uint8_t)d->form;
+		p.answer = (uint8_t)d->answer;
+		p.reason = (uint8_t)d->verdict.reason;
 		break;
 	case OP_LOOKUP:
 		p.fields = d->fields;
@@ -53,7 +67,7 @@ static struct program identity(const struct decision *d)
 
 static uint32_t *chain_of(struct program_table *t, const struct program *p)
 {
-	uint64_t a = load_u64(p), b = p->rule;
+	uint64_t a = load_u64(p), b = p->rule | (uint64_t)p->vsid << 32;
 
 	return &t->heads[((a ^ b * 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull) >> 52];
 }

@@ -17,8 +17,12 @@ struct program {
 	uint8_t reason; // OP_DROP: enum drop
 	uint8_t dir;    // OP_DROP: enum drop_dir
 	uint8_t layer;  // OP_DROP
-	uint16_t fid;   // OP_FLOOD
+	uint16_t fid;   // OP_FLOOD, OP_ROUTE: where it goes; OP_ANSWER: where it came from
 	uint32_t rule;  // OP_DROP
+	uint32_t vsid;  // of frames that leave by a way; 0: they must not
+	int16_t flow_id; // likewise: the fixed FlowID, or -1
+	uint8_t answer; // OP_ANSWER: enum answer
+	uint8_t pad;
 	// state
 	uint32_t refs;
 	uint32_t next; // in its hash chain, or free chain; 0 ends

@@ -5,6 +5,7 @@
 
 #include "base/rcu.h"
 #include "dataplane/worker.h"
+#include "vswitch/hnv.h"
 #include "vswitch/layer.h"
 
 // One port's policy. Immutable; shared by all snapshots until it changes.
@@ -40,7 +41,7 @@ struct sw_domain {
 	uint16_t fid, vid;
 	uint16_t n;
 	struct sw_member {
-		uint16_t port, tag; // tag: 0 untagged, else TAG_PRESENT | VID
+		uint16_t port, tag; // tag: 0 untagged, else TAG_PRESENT | VID; TAG_WAY: to a way
 	} members[];
 };
 
@@ -48,6 +49,7 @@ struct snapshot {
 	uint32_t version;
 	uint32_t n_domains;                   // fids are below this
 	const struct sw_domain *const *domains; // by fid; NULL: no such domain
+	const struct hnv *hnv; // virtual networks, or NULL: none
 	const struct sw_port *ports[PORT_SLOTS]; // by index; NULL: no such port
 };
 

@@ -51,6 +51,9 @@ struct rte_mbuf *tagged(struct mac src, struct mac dst, uint16_t vid); // priori
 // One frame in from `port`, and what was learnt taken in. What left before is forgotten.
 void rig_send(uint16_t port, struct rte_mbuf *m);
 
+// Takes what left off the egress queues and frees it.
+void rig_forget(void);
+
 // "12": exactly ports 1 and 2 got one frame each.
 void expect_at(const char *ports);
 

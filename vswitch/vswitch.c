@@ -311,17 +311,15 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	const struct sw_port *port = c->snap->ports[r->port % PORT_SLOTS], *before;
 	struct domain_id id = c->ids[r->fid];
 	struct fdb_where where;
-	struct mac mac;
 	uint32_t slot;
 	int ret;
 
-	memcpy(mac.b, r->mac, 6);
 	// The report may be older than the last change.
-	if (!port || !port->learning || !id.used ||
+	if (r->kind != LEARN_MAC || way_is(r->port) || !port || !port->learning || !id.used ||
 	    c->ports[r->port]->switch_id != id.switch_id ||
 	    !port_cfg_is_member(c->ports[r->port], id.vid))
 		return;
-	slot = fdb_find(vs->fdb, r->fid, mac, &where);
+	slot = fdb_find(vs->fdb, r->fid, r->mac, &where);
 	if (slot && where.port == r->port)
 		return;
 	if (slot && fdb_slot_state(vs->fdb, slot) == FDB_STATIC) {
@@ -331,7 +329,7 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	if (!may_learn(vs, c->ports[r->port], slot, where))
 		return;
 	before = slot && where.port < PORT_MAX ? c->snap->ports[where.port] : NULL;
-	ret = fdb_set(vs->fdb, r->fid, mac,
+	ret = fdb_set(vs->fdb, r->fid, r->mac,
 		      (struct fdb_where){ .port = r->port,
 					  .tag = port_cfg_tag(c->ports[r->port], id.vid) },
 		      FDB_LEARNT, !before || !sw_port_same_egress(before, port));
@@ -339,7 +337,7 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 		vs->stats.refused_limit++;
 		return;
 	}
-	fdb_set_placed(vs->fdb, r->fid, mac, r->tick);
+	fdb_set_placed(vs->fdb, r->fid, r->mac, r->tick);
 	vs->stats.learnt++;
 }
 
