@@ -97,11 +97,12 @@ struct hnv_cfg {
 	const struct hnv_subnet_cfg *subnets;
 	const struct hnv_record_cfg *records; // sorted by (subnet, family, address, MAC)
 	const struct hnv_route_cfg *routes;
-	const struct hnv_provider_cfg *providers;
+	const struct hnv_provider_cfg *providers; // those of one port together
 	const struct hnv_provider_route_cfg *provider_routes;
 	uint32_t n_subnets, n_records, n_routes, n_providers, n_provider_routes;
 	struct mac router_mac; // of every subnet's gateway, on every host
 	uint16_t vxlan_port;   // UDP
+	const struct encap_ops *codecs[HNV_N_ENCAPS]; // by enum hnv_encap
 };
 
 // --- what workers see ----------------------------------------------------------------------------
