@@ -21,6 +21,7 @@
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
 #include "vswitch/hnv_ctl.h"
+#include "vswitch/reassembly.h"
 #include "vswitch/vswitch_ctl.h"
 
 #define TICK_NS 5000000ull      // grace periods, learning that could not ring
@@ -195,7 +196,8 @@ static int init_workers(struct daemon *d, struct err *err)
 			.cache = { .entries = d->opt.flow_entries, .tsc_hz = rte_get_tsc_hz(),
 				   .snapshot = vswitch_snapshot(d->vswitch),
 				   .fdb = vswitch_fdb(d->vswitch),
-				   .learn = vswitch_learn_queue(d->vswitch, i) }
+				   .learn = vswitch_learn_queue(d->vswitch, i),
+				   .reassembly = reassembly_create(rte_get_tsc_hz()) }
 		};
 		struct worker_cfg worker = { .id = i,
 					     .cpu = d->opt.worker_cpus[i],
@@ -226,7 +228,30 @@ static int init_devices(struct daemon *d, struct err *err)
 					 .socket = d->opt.socket,
 					 .event = on_port_event, .arg = d };
 
+	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown, .ctx = d };
+
+	vswitch_set_hooks(d->vswitch, &hooks);
 	return devices_create(&cfg, &d->devices, err);
+}
+
+static void send_frame(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes)
+{
+	devices_send(((struct daemon *)ctx)->devices, port, frame, bytes);
+}
+
+// Controllers may want to know, and add a record.
+static void tell_unknown(void *ctx, uint16_t subnet, uint16_t port,
+			 const struct ip_address *customer)
+{
+	const struct daemon *d = ctx;
+	const char *name = numbering_name(&d->numbers.subnets, subnet);
+	const char *from = numbering_name(&d->numbers.ports, port);
+	char text[64];
+
+	ip_address_print(customer, text, sizeof(text));
+	if (d->control && name)
+		control_event(d->control, "subnet", name, "unknown-address",
+			      json_pack("{s:s, s:s}", "address", text, "port", from ? from : "?"));
 }
 
 static void fini_devices(struct daemon *d) { devices_destroy(d->devices); }

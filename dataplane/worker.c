@@ -287,13 +287,25 @@ static unsigned int drain_handover(struct worker *w)
 	return total;
 }
 
+// Frames that the first n_from of those who hand over have left for us.
+static unsigned int handed(const struct worker *w, unsigned int n_from)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < n_from; i++) {
+		struct rte_ring *r = __atomic_load_n(&w->handover[i], __ATOMIC_ACQUIRE);
+
+		n += r ? rte_ring_count(r) : 0;
+	}
+	return n;
+}
+
 // What whoever rings the bell leaves behind: frames, a new plan, the order to stop.
 static bool has_work(void *arg)
 {
 	const struct worker *w = arg;
-	const struct rte_ring *control = __atomic_load_n(&w->handover[WORKER_MAX], __ATOMIC_ACQUIRE);
 
-	return worker_held(w) > 0 || (control && rte_ring_count(control)) || rcu_get(&w->next_plan) != w->out.plan ||
+	return handed(w, WORKER_MAX + 1) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
 	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
@@ -452,14 +464,8 @@ struct rte_ring *worker_handover(struct worker *to, unsigned int from)
 	return r;
 }
 
-unsigned int worker_held(const struct worker *w)
+uint64_t worker_held(const struct worker *w)
 {
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < WORKER_MAX; i++) {
-		struct rte_ring *r = __atomic_load_n(&w->handover[i], __ATOMIC_ACQUIRE);
-
-		n += r ? rte_ring_count(r) : 0;
-	}
-	return n;
+	// Control's do not exist for the law before a worker has counted them.
+	return handed(w, WORKER_MAX) + (w->cfg.ops->held ? w->cfg.ops->held(w->cfg.ctx) : 0);
 }

@@ -82,6 +82,8 @@ struct worker_ops {
 		      uint16_t n);
 	// Housekeeping, called every loop and after each sleep; bounded. worker.
 	void (*tick)(void *ctx, uint64_t now_tsc);
+	// Frames that it keeps beyond a batch; NULL: none ever. Any thread.
+	uint64_t (*held)(const void *ctx);
 };
 
 struct worker_cfg {
@@ -121,8 +123,8 @@ const struct worker_load *worker_load(const struct worker *w);
 unsigned int worker_id(const struct worker *w);
 int worker_cpu(const struct worker *w);
 
-// Frames waiting in its hand-over rings: "held" of the conservation law. control.
-unsigned int worker_held(const struct worker *w);
+// Frames waiting in its hand-over rings and in the switch: "held" of the conservation law. control.
+uint64_t worker_held(const struct worker *w);
 
 // The frames that died in it. control.
 const struct drop_log *worker_drop_log(const struct worker *w);

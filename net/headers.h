@@ -115,6 +115,39 @@ struct udp_header {
 static_assert(sizeof(struct udp_header) == 8);
 static_assert(offsetof(struct udp_header, csum) == 6);
 
+#define ARP_REQUEST 1
+#define ARP_REPLY 2
+
+// ARP for IPv4 over Ethernet. RFC 826.
+struct arp_header {
+	be16 hardware;  // 1
+	be16 protocol;  // ETH_TYPE_IPV4
+	uint8_t hardware_bytes, protocol_bytes; // 6, 4
+	be16 op;        // ARP_REQUEST, ARP_REPLY
+	struct mac sender_mac;
+	uint8_t sender[4];
+	struct mac target_mac;
+	uint8_t target[4];
+} PACKED;
+static_assert(sizeof(struct arp_header) == 28);
+
+#define ICMP_ECHO_REPLY 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_CODE_NET 0         // of ICMP_UNREACHABLE (RFC 792) …
+#define ICMP_CODE_HOST 1
+#define ICMP_CODE_TOO_BIG 4     // … the MTU is in the low half of `rest` (RFC 1191, 4)
+#define ICMPV6_UNREACHABLE 1
+#define ICMPV6_TOO_BIG 2
+#define ICMPV6_TIME_EXCEEDED 3
+#define ICMPV6_ECHO 128
+#define ICMPV6_ECHO_REPLY 129
+#define ICMPV6_SOLICIT 135
+#define ICMPV6_ADVERT 136
+#define ICMPV6_CODE_NO_ROUTE 0  // of ICMPV6_UNREACHABLE (RFC 4443, 3.1)
+#define ICMPV6_CODE_ADDRESS 3
+
 // ICMP and ICMPv6 alike.
 struct icmp_header {
 	uint8_t type;
@@ -123,3 +156,19 @@ struct icmp_header {
 	be32 rest; // by type
 } PACKED;
 static_assert(sizeof(struct icmp_header) == 8);
+
+#define ND_ROUTER 0x80000000u    // in `rest` of an advertisement (RFC 4861, 4.4)
+#define ND_SOLICITED 0x40000000u
+#define ND_OVERRIDE 0x20000000u
+#define ND_OPTION_SOURCE 1 // the sender's MAC (RFC 4861, 4.6.1)
+#define ND_OPTION_TARGET 2 // the target's
+
+// Neighbour solicitation or advertisement, with the one option that Ethernet wants.
+struct nd_header {
+	struct icmp_header icmp;
+	uint8_t target[16];
+	uint8_t option; // from here on it may be missing
+	uint8_t option_units; // of 8 bytes
+	struct mac mac;
+} PACKED;
+static_assert(sizeof(struct nd_header) == 32);

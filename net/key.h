@@ -32,6 +32,8 @@ static inline uint64_t key_from_tunnel(uint16_t port, uint32_t vsid, uint16_t wa
 	return port | (uint64_t)vsid << 16 | (uint64_t)way << 40 | (uint64_t)encap << 56;
 }
 
+static inline uint16_t key_way(const struct key *key) { return (uint16_t)(key->w[2] >> 40); }
+
 // Header fields that a layer may read beyond the level-1 key. Fragment and ICMP-error bits are
 // always part of a level-2 key.
 enum packet_field {

@@ -325,3 +325,44 @@ uint32_t test_frame_check(const struct rte_mbuf *m, uint32_t *payload_bytes)
 	free(frame);
 	return offset;
 }
+
+void test_frame_fix(struct rte_mbuf *m)
+{
+	uint8_t *l3 = rte_pktmbuf_mtod_offset(m, uint8_t *, 14);
+	bool ipv6 = l3[0] >> 4 == 6;
+	uint8_t *l4 = l3 + (ipv6 ? 40 : (l3[0] & 15) * 4), proto = ipv6 ? l3[6] : l3[9];
+	uint32_t l4_total = ipv6 ? get16(l3 + 4) : get16(l3 + 2) - (uint32_t)(l4 - l3);
+	uint8_t *field = l4 + (proto == 6 ? 16 : proto == 17 ? 6 : 2);
+
+	assert_int_equal(m->nb_segs, 1);
+	if (!ipv6) {
+		put16(l3 + 10, 0);
+		put16(l3 + 10, ~slow_sum(0, l3, (uint32_t)(l4 - l3)));
+	}
+	if (m->ol_flags)
+		return; // somebody else computes it
+	put16(field, 0);
+	put16(field, proto == 1 ? ~slow_sum(0, l4, l4_total)
+				: ~slow_l4_sum(l3, l4, l4_total, proto));
+}
+
+void test_icmp_check(const struct rte_mbuf *m)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod_offset(m, const uint8_t *, 14);
+	bool ipv6 = l3[0] >> 4 == 6;
+	const uint8_t *l4 = l3 + (ipv6 ? 40 : 20);
+	uint32_t l4_total = m->pkt_len - 14 - (ipv6 ? 40 : 20);
+
+	assert_int_equal(m->nb_segs, 1);
+	if (ipv6) {
+		assert_int_equal(get16(l3 + 4), l4_total);
+		assert_int_equal(l3[6], 58);
+		assert_int_equal(slow_l4_sum(l3, l4, l4_total, 58), 0xffff);
+		return;
+	}
+	assert_int_equal(l3[0], 0x45);
+	assert_int_equal(get16(l3 + 2), l4_total + 20);
+	assert_int_equal(l3[9], 1);
+	assert_int_equal(slow_sum(0, l3, 20), 0xffff);
+	assert_int_equal(slow_sum(0, l4, l4_total), 0xffff);
+}

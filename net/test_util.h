@@ -51,3 +51,11 @@ uint8_t *test_flat(const struct rte_mbuf *m);
 // Fails the running test unless all lengths and checksums of the frame are right, checked without
 // any code of net/. Returns the offset of the payload; *payload_bytes is its size.
 uint32_t test_frame_check(const struct rte_mbuf *m, uint32_t *payload_bytes);
+
+// Puts the checksums right again after a test has changed an untagged frame of one mbuf: the IPv4
+// header's, and TCP's, UDP's or ICMP's unless it is requested.
+void test_frame_fix(struct rte_mbuf *m);
+
+// Fails the running test unless lengths and checksums of this untagged ICMP or ICMPv6 message,
+// without IP options, are right.
+void test_icmp_check(const struct rte_mbuf *m);

@@ -8,6 +8,8 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#include "vswitch/reassembly.h"
+
 #define IDLE_S 30             // a flow without packets for this long goes …
 #define IDLE_CROWDED_S 1      // … or this long, when its table is nearly full
 #define SWEEP_MIN 8u          // entries under the hand in one loop, at least
@@ -32,6 +34,7 @@ int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err)
 	c->snapshot = cfg->snapshot;
 	c->fdb = cfg->fdb;
 	c->learn = cfg->learn;
+	c->reassembly = cfg->reassembly;
 	if (ret)
 		cache_fini(c);
 	return ret;
@@ -41,6 +44,7 @@ void cache_fini(struct cache *c)
 {
 	program_table_fini(&c->programs);
 	free(c->rule_drops);
+	reassembly_destroy(c->reassembly);
 	for (int level = 0; level < N_LEVELS; level++)
 		flow_table_fini(&c->tables[level]);
 }

@@ -12,6 +12,7 @@
 #include "vswitch/snapshot.h"
 
 struct rte_ring;
+struct reassembly;
 
 enum learn_kind {
 	LEARN_MAC,      // (fid, mac) is behind `port`, a port or a way; the FDB says otherwise
@@ -62,6 +63,7 @@ struct cache {
 	uint64_t *rule_drops; // [CACHE_RULES] frames that died by each rule. worker: w, control: r
 	struct fdb *fdb;
 	struct learn_queue *learn;
+	struct reassembly *reassembly; // of outer fragments, or NULL: they drop
 	struct {
 		struct token_bucket miss, storm, report, icmp;
 	} ports[PORT_SLOTS];
@@ -102,6 +104,7 @@ struct cache_cfg {
 	const struct snapshot_ref *snapshot;
 	struct fdb *fdb;
 	struct learn_queue *learn;
+	struct reassembly *reassembly; // the cache's from now on; NULL: outer fragments drop
 };
 
 int cache_init(struct cache *c, const struct cache_cfg *cfg, struct err *err); // control

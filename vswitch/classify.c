@@ -119,6 +119,8 @@ static void find_op(const struct scene *s, const struct packet *p, bool deep, st
 {
 	const struct hnv *hnv = s->snap->hnv;
 
+	if (s->subnet && subnet_looks(s, p, d))
+		return;
 	if (hnv && !p->vsid) {
 		if (subnet_underlay(s, p, d))
 			return;

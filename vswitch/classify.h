@@ -19,6 +19,7 @@ enum op {
 // OP_ANSWER: what it may be. Each frame is judged by itself.
 enum answer {
 	ANSWER_ARP,         // asks for a customer address
+	ANSWER_LOOK,        // ARP of a learning subnet: looked at, then forwarded
 	ANSWER_SOLICIT,     // the same by ND
 	ANSWER_GATEWAY,     // to the subnet's gateway itself
 	ANSWER_UNREACHABLE, // for a customer address that leads nowhere: `reason` says why

@@ -4,6 +4,7 @@
 #include <rte_mbuf.h>
 
 #include "net/key.h"
+#include "vswitch/reassembly.h"
 
 #define AHEAD 4 // frames whose bytes are fetched before they are looked at
 
@@ -40,7 +41,6 @@ static const struct hnv_provider_cfg *provider_of(const struct hnv_underlay *u, 
 	return NULL;
 }
 
-
 // Nobody knows who sent this; who learns may want to.
 static void report_peer(struct decap *d, const struct hnv_subnet *subnet, uint8_t encap,
 			const struct encap_info *info)
@@ -75,29 +75,51 @@ static uint16_t way_of(struct decap *d, struct last_peer *last, uint8_t encap,
 	return 0;
 }
 
-// The frame's outer header off, if it is one of ours. False: it was dropped.
-static bool decap_one(struct decap *d, struct last_peer *last, struct rte_mbuf *m, uint64_t *from)
+// A fragment of an outer packet: the whole, if this was what was missing, and what it is.
+static struct rte_mbuf *reassemble(struct decap *d, struct rte_mbuf *m, struct encap_where *where,
+				   enum encap_kind *kind)
+{
+	if (!d->c->reassembly) {
+		worker_drop(d->out, d->v->port->index, DROP_RX, DROP_OUTER_FRAGMENT, m);
+		return NULL;
+	}
+	m = reassembly_put(d->c->reassembly, d->v, d->out, m, where);
+	if (m)
+		*kind = encap_find(rte_pktmbuf_mtod(m, uint8_t *), m->data_len,
+				   d->v->snap->hnv->vxlan_port, where);
+	return m;
+}
+
+// The frame's outer header off, if it is one of ours. Returns what stays of it, NULL: nothing, and
+// that is counted.
+static struct rte_mbuf *decap_one(struct decap *d, struct last_peer *last, struct rte_mbuf *m,
+				  uint64_t *from)
 {
 	const struct hnv *hnv = d->v->snap->hnv;
 	uint16_t port = d->v->port->index;
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct encap_where where;
 	enum encap_kind kind = encap_find(p, m->data_len, hnv->vxlan_port, &where);
-	uint8_t encap = kind == ENCAP_KIND_NVGRE ? HNV_NVGRE : HNV_VXLAN;
-	enum encap_result result = ENCAP_OUTER_FRAGMENT;
+	enum encap_result result;
 	struct encap_info info;
+	uint8_t encap;
 
 	*from = port;
 	if (kind == ENCAP_KIND_NONE || !provider_of(d->v->underlay, p, &where))
-		return true;
-	if (likely(kind != ENCAP_KIND_FRAGMENT))
-		result = hnv->codecs[encap]->pop(m, &where, &info);
+		return m;
+	if (unlikely(kind == ENCAP_KIND_FRAGMENT)) {
+		m = reassemble(d, m, &where, &kind);
+		if (!m || kind == ENCAP_KIND_NONE) // whole, and for somebody else here
+			return m;
+	}
+	encap = kind == ENCAP_KIND_NVGRE ? HNV_NVGRE : HNV_VXLAN;
+	result = hnv->codecs[encap]->pop(m, &where, &info);
 	if (unlikely(result != ENCAP_OK)) {
 		worker_drop(d->out, port, DROP_RX, drop_of_encap(result), m);
-		return false;
+		return NULL;
 	}
 	*from = key_from_tunnel(port, info.id, way_of(d, last, encap, &info), encap);
-	return true;
+	return m;
 }
 
 void decap_batch(struct decap *d)
@@ -115,7 +137,8 @@ void decap_batch(struct decap *d)
 		if (i + AHEAD < d->n)
 			__builtin_prefetch(rte_pktmbuf_mtod(d->pkts[i + AHEAD], void *));
 		bytes += m->pkt_len;
-		if (unlikely(!decap_one(d, &last, m, &d->from[kept])))
+		m = decap_one(d, &last, m, &d->from[kept]);
+		if (unlikely(!m))
 			continue;
 		kept_bytes += m->pkt_len;
 		d->pkts[kept++] = m;

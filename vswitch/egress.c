@@ -160,3 +160,22 @@ void egress_flood(const struct frame *f)
 	look_at_source(f, &pkt);
 	send_to_all(f, domain, &pkt);
 }
+
+void egress_by_mac(const struct frame *f)
+{
+	struct fdb_where where;
+	struct sw_member to;
+	struct receiver r = { .to = &to };
+	struct packet p;
+
+	packet_from_keys(f->key, NULL, &p);
+	if (mac_is_group(p.dst) || !fdb_find(f->c->fdb, f->p->fid, p.dst, &where)) {
+		egress_flood(f);
+		return;
+	}
+	to = (struct sw_member){ where.port, where.tag };
+	if ((where.tag == TAG_WAY || where.port < PORT_MAX) && receives(f, &p, &r))
+		send_to(f, &r, f->m);
+	else
+		worker_drop(f->out, f->v->port->index, DROP_RX, DROP_NO_DESTINATION, f->m);
+}

@@ -15,3 +15,6 @@ struct rte_mbuf *egress_retag(struct worker_out *out, struct rte_mbuf *m, enum t
 // Sends f->m to every member of domain f->p->fid but the port it came from, within that port's
 // storm limit and by each member's own out layers. To other hosts goes what did not come from one.
 void egress_flood(const struct frame *f);
+
+// Sends f->m to whom the FDB says in that domain, now; floods it if nobody knows, or to a group.
+void egress_by_mac(const struct frame *f);

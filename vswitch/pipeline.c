@@ -14,6 +14,7 @@
 #include "vswitch/answer.h"
 #include "vswitch/decap.h"
 #include "vswitch/egress.h"
+#include "vswitch/reassembly.h"
 #include "vswitch/route.h"
 #include "vswitch/tunnel.h"
 
@@ -399,7 +400,14 @@ static void tick(void *ctx, uint64_t now_tsc)
 	cache_sweep(&p->cache, now_tsc);
 }
 
-const struct worker_ops pipeline_ops = { .input = input, .tick = tick };
+static uint64_t held(const void *ctx)
+{
+	const struct pipeline *p = ctx;
+
+	return p->cache.reassembly ? reassembly_held(p->cache.reassembly) : 0;
+}
+
+const struct worker_ops pipeline_ops = { .input = input, .tick = tick, .held = held };
 
 int pipeline_create(const struct pipeline_cfg *cfg, struct pipeline **out, struct err *err)
 {

@@ -141,7 +141,20 @@ static bool route(const struct scene *s, const struct packet *p, bool deep, stru
 	return true;
 }
 
-#define ND_SOLICIT 135 // RFC 4861, 4.3
+bool subnet_looks(const struct scene *s, const struct packet *p, struct decision *d)
+{
+	bool group = mac_is_group(p->dst);
+
+	// What a port asks is answered, not forwarded.
+	if (!s->subnet->learning || p->ethertype != BE16(ETH_TYPE_ARP) || (group && !p->vsid) ||
+	    mac_equal(p->dst, s->snap->hnv->router_mac))
+		return false;
+	if (!p->vsid) {
+		d->vsid = s->subnet->vsid;
+		d->flow_id = s->subnet->flow_id;
+	}
+	return answer(d, ANSWER_LOOK, DROP_NONE);
+}
 
 bool subnet_decide(const struct scene *s, const struct packet *p, bool deep, struct decision *d)
 {
@@ -161,7 +174,7 @@ bool subnet_decide(const struct scene *s, const struct packet *p, bool deep, str
 	if (p->version == 6 && is_solicited_node(p->dst)) {
 		if (!deep)
 			d->fields = FIELD_PROTOCOL | FIELD_DESTINATION_PORT;
-		else if (p->protocol == IP_PROTO_ICMPV6 && p->destination_port == ND_SOLICIT)
+		else if (p->protocol == IP_PROTO_ICMPV6 && p->destination_port == ICMPV6_SOLICIT)
 			return answer(d, ANSWER_SOLICIT, DROP_NO_NEIGHBOR);
 	}
 	return false;

@@ -22,6 +22,9 @@ bool subnet_enter(const struct scene *s, const struct packet *p, struct decision
 // address.
 bool subnet_underlay(const struct scene *s, const struct packet *p, struct decision *d);
 
+// A frame of s->subnet: true if it says where addresses are and somebody wants to know.
+bool subnet_looks(const struct scene *s, const struct packet *p, struct decision *d);
+
 // A frame from a port of s->subnet: true if it is for the gateway, or asks for an address. False:
 // forwarded by its MAC; d->fields may then say that level 2 must look again.
 bool subnet_decide(const struct scene *s, const struct packet *p, bool deep, struct decision *d);

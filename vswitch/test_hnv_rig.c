@@ -140,7 +140,7 @@ static void make_snapshot(void)
 	for (int i = 0; i < RIG_PORTS; i++) {
 		hrig->ports[i] = *base->ports[i];
 		hrig->snap->ports[i] = &hrig->ports[i];
-		hrig->ports[i].learning = i == UPLINK;
+		hrig->ports[i].learning = false;
 		if (i != UPLINK)
 			hrig->ports[i].native_fid = i == 2 ? RED : BLUE;
 	}

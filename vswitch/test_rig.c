@@ -4,6 +4,7 @@
 #define N_MBUFS 4096
 
 struct rig *rig;
+struct reassembly *rig_reassembly;
 const struct mac broadcast = { .b = { 255, 255, 255, 255, 255, 255 } };
 
 void rig_publish(void)
@@ -29,7 +30,8 @@ void rig_second(void)
 int rig_set_up(void **state)
 {
 	static const struct port_dev up;
-	struct pipeline_cfg cfg = { .cache = { .entries = 4096, .tsc_hz = RIG_TSC_HZ } };
+	struct pipeline_cfg cfg = { .cache = { .entries = 4096, .tsc_hz = RIG_TSC_HZ,
+					      .reassembly = rig_reassembly } };
 	struct err err;
 
 	rig = calloc(1, sizeof(*rig));
@@ -79,7 +81,7 @@ static void add_counters(const struct port_counters *c, uint64_t *in, uint64_t *
 // Nothing may get lost uncounted, whatever the test did.
 static void check_conservation(void)
 {
-	uint64_t in = 0, out = rig->n_sent + waiting();
+	uint64_t in = 0, out = rig->n_sent + waiting() + pipeline_ops.held(rig->pipeline);
 
 	add_counters(&rig->out.spare, &in, &out);
 	for (int i = 0; i < RIG_PORTS; i++)

@@ -30,6 +30,7 @@ struct rig {
 };
 
 extern struct rig *rig;
+extern struct reassembly *rig_reassembly; // for the next rig's pipeline, if not NULL
 extern const struct mac broadcast;
 
 int rig_set_up(void **state);

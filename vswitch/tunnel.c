@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vswitch/tunnel.h"
 
-#include "dataplane/transmit.h"
 #include "vswitch/egress.h"
 #include "vswitch/too_big.h"
 
@@ -46,20 +45,18 @@ static void count(const struct frame *f, uint16_t port, const struct transmit_re
 		counter_add(&counters->drops[DROP_TX][i], r->drops[i]);
 }
 
-// Checksums computed, a large send cut, a chain's first bytes our own: push wants it so. *n frames
-// come out, of which some may still lack headroom.
-static void finish(const struct frame *f, const struct way_header *w, struct rte_mbuf **out,
-		   uint16_t *n)
+uint16_t tunnel_finish(const struct frame *f, const struct way_header *w, struct rte_mbuf **out)
 {
 	static const struct port_dev nothing = { .offloads = PORT_OFFLOAD_MULTI_SEG,
 						 .max_frame = UINT16_MAX };
 	struct transmit_result result = { 0 };
 	struct rte_mbuf *m = f->m;
-	uint16_t done;
+	uint16_t done, n;
 
-	*n = transmit_finish(&nothing, f->out->pools, &m, 1, &done, out, TRANSMIT_MAX_SEGMENTS,
-			     &result);
+	n = transmit_finish(&nothing, f->out->pools, &m, 1, &done, out, TRANSMIT_MAX_SEGMENTS,
+			    &result);
 	count(f, w->uplink, &result);
+	return n;
 }
 
 // Room for the header; NULL, counted, when there is no buffer.
@@ -81,9 +78,10 @@ static struct rte_mbuf *with_headroom(const struct frame *f, const struct way_he
 void tunnel_send(const struct frame *f, uint16_t way)
 {
 	const struct way_header *w = tunnel_header(f->v, way);
-	uint16_t in = f->v->port->index, n = 0;
+	uint16_t in = f->v->port->index, n;
 	struct rte_mbuf *out[TRANSMIT_MAX_SEGMENTS];
 	struct frame mine = *f;
+	struct key key;
 
 	if (!w || !f->p->vsid) {
 		worker_drop(f->out, in, DROP_RX,
@@ -95,16 +93,15 @@ void tunnel_send(const struct frame *f, uint16_t way)
 		counter_add(&worker_counters(f->out, in)->drops[DROP_RX][DROP_RESOURCES], 1);
 		return;
 	}
+	parse_l2(rte_pktmbuf_mtod(mine.m, uint8_t *), mine.m->data_len, f->key->w[2], &key);
+	mine.key = &key;
 	if (too_big(&mine, w))
 		return;
-	finish(&mine, w, out, &n);
+	n = tunnel_finish(&mine, w, out);
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = with_headroom(&mine, w, out[i]);
-		struct key key;
 
-		if (!m)
-			continue;
-		parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, in, &key);
-		tunnel_push(f->out, f->p, w, m, tunnel_look(m, &key));
+		if (m)
+			tunnel_push(f->out, f->p, w, m, tunnel_look(m, &key));
 	}
 }
