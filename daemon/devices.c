@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
 
 #include "base/log.h"
 #include "daemon/device.h"
