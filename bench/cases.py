@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from guests import OvsGuests, TestpmdGuests, WeftGuests
 from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle
+from tunnels import OvsTunnels
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
 
@@ -25,6 +26,8 @@ class Case:
     settle_s: int = 20                # for the caches to fill, at most
     kind: str = "cost"                # cost, setup, resolve, idle or guests: methods of Runner
     idle_nics: int = 0                # guests: NICs that do nothing, beside the two
+    tunnel: str = ""                  # vxlan or nvgre
+    way: str = ""                     # with tunnel: encap, decap or route
 
     @property
     def traffic(self):
@@ -33,13 +36,33 @@ class Case:
     def guest_options(self):
         """The traffic in weft-pmd's words."""
         flows = re.search(r"flows=(\d+)", self.words).group(1)
-        options = ["--size", str(max(self.size, 60)), "--flows", flows, "--no-fill"]
+        options = ["--size", str(max(self.size, 60)), "--flows", flows, "--lean"]
         return options + (["--mtu", "9000", "--staged", "4096"] if self.size > 1514 else [])
 
 
 PAIRS = "macs=1000,order=rand"
 EVERYONE = (Weft, Ovs, Testpmd)
 GUESTS = (WeftGuests, OvsGuests, TestpmdGuests)
+
+TUNNELS = (OvsTunnels,)
+
+
+def tunnel_cases():
+    """Each encapsulation, each way, with few flows and with many; then routed, and large frames."""
+    bars = {("encap", "1k"): 0.35, ("encap", "100k"): 0.22,
+            ("decap", "1k"): 0.25, ("decap", "100k"): 0.15}
+    for tunnel in "vxlan", "nvgre":
+        for (way, many), bar in bars.items():
+            yield Case("%s-%s-%s" % (tunnel, way, many),
+                       "%s %s, %s flows" % (tunnel.upper(), way, many.replace("k", " k")),
+                       "flows=%s,%s" % (many.replace("k", "000"), PAIRS), TUNNELS, bar=bar,
+                       tunnel=tunnel, way=way)
+        yield Case(tunnel + "-route", tunnel.upper() + " both ways, routed, 1 k flows",
+                   "flows=1000,macs=1000,dmacs=1,order=rand", TUNNELS, tunnel=tunnel, way="route")
+        for way in "encap", "decap":
+            yield Case("%s-%s-9014" % (tunnel, way), "%s %s, 1 k flows, 9014 B" % (tunnel.upper(), way),
+                       "flows=1000," + PAIRS, TUNNELS, size=9014, bar=1.0, tunnel=tunnel, way=way)
+
 
 CASES = (
     Case("ceiling", "no look-up at all, 64 B", "flows=1000," + PAIRS, (TestpmdIo, Testpmd)),
@@ -67,6 +90,7 @@ CASES = (
          kind="guests"),
     Case("guest-idle", "guest to guest, 10 k flows, 64 B, beside 256 idle NICs", "flows=10000",
          (WeftGuests,), kind="guests", idle_nics=256),
+    *tunnel_cases(),
 )
 
 # Cases that ./run-bench judge repeats with the other generator.

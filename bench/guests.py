@@ -16,7 +16,17 @@ from statistics import median
 from switches import BenchError, Ovs, Testpmd, Weft
 
 ANSWER_S = 60        # for a guest to find its switch, or to answer
+MIN_ON_CPU = 0.97    # of its core, in a sample that counts
 IDLE_PER_GUEST = 32  # NICs that one process of DPDK can have
+
+
+def on_cpu_ns(pid):
+    """Run time of each thread of a process."""
+    times = {}
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/schedstat" % (pid, task)) as f:
+            times[task] = int(f.read().split()[0])
+    return times
 
 
 class Guests:
@@ -27,15 +37,14 @@ class Guests:
     def start(self, case):
         self.case = case
         self.launch(case)
-        self.guests = self.spawn_guests(case, "pair", self.nics, "--poll")
+        self.guests = self.spawn_guests("pair", self.nics, "--poll", *case.guest_options())
         self.ready()
         self.tell("resume")
 
-    def spawn_guests(self, case, mode, nics, *options):
+    def spawn_guests(self, mode, nics, *options):
         """Starts weft-pmd; returns the process once it is ready."""
         command = [self.program("weft-pmd"), "--control", "--core", str(self.place.control_core),
                    "--socket", self.place.path("vmbus.sock"), *options, mode, *nics]
-        command[1:1] = case.guest_options()
         log = open(self.place.path("weft-pmd.log"), "a")
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  stderr=log, text=True)
@@ -65,26 +74,48 @@ class Guests:
         self.guests.stdin.flush()
         return self.answer(self.guests)
 
+    def reading(self):
+        """What has been counted so far, and when."""
+        busy, frames = self.load()
+        return {"report": self.tell("report"), "busy": busy, "frames": frames,
+                "on_cpu": on_cpu_ns(self.forwarder()), "at": time.monotonic()}
+
     def measure_guests(self, samples, interval_ms=250):
-        """Medians over the samples; losses and doorbells over all of them."""
-        cycles, rates, first = [], [], self.tell("report")
-        frames_before, busy_before, seen, then = 0, 0, 0, 0
-        for i in range(samples + 1):
-            report = self.tell("report")
-            now, (busy, frames) = time.monotonic(), self.load()
-            if i and frames > frames_before:
-                cycles.append((busy - busy_before) / (frames - frames_before))
-                rates.append((report["received"] - seen) / (now - then) / 1e6)
-            busy_before, frames_before, seen, then = busy, frames, report["received"], now
+        """Medians over the samples; losses and doorbells over all of them. A sample in which the
+        switch had less than its core is made again: its cycles include those of others."""
+        cycles, rates, rejected = [], [], 0
+        first = before = self.reading()
+        while len(cycles) < samples and len(cycles) + rejected < 4 * samples:
             time.sleep(interval_ms / 1000)
+            now = self.reading()
+            frames, seconds = now["frames"] - before["frames"], now["at"] - before["at"]
+            busiest = max((ns - before["on_cpu"].get(task, 0)
+                           for task, ns in now["on_cpu"].items()), default=0)
+            if frames > 0 and busiest >= MIN_ON_CPU * seconds * 1e9:
+                cycles.append((now["busy"] - before["busy"]) / frames)
+                received = now["report"]["received"] - before["report"]["received"]
+                rates.append(received / seconds / 1e6)
+            else:
+                rejected += 1
+            before = now
         if not cycles:
-            raise BenchError("no frames")
-        received = max(report["received"] - first["received"], 1)
-        return {"mpps": median(rates), "switch": median(cycles),
-                "loss": max(report["missing"] - first["missing"], 0) / received,
-                "doorbells": (report["doorbells"] - first["doorbells"]) / received,
-                "bells": (report["bells"] - first["bells"]) / received,
-                "stages": self.stages(frames)}
+            raise BenchError("all %d samples rejected: the switch lacks its core, or nothing was "
+                             "sent" % rejected)
+        return dict(self.sums(first["report"], before["report"]), mpps=median(rates),
+                    switch=median(cycles), rejected=rejected, stages=self.stages(before["frames"]))
+
+    @staticmethod
+    def sums(first, last):
+        """Shares of the frames that arrived between two reports."""
+        received = max(last["received"] - first["received"], 1)
+        sent = last["sent"] - first["sent"]
+        return {"loss": max(sent - received, 0) / received,
+                "doorbells": (last["doorbells"] - first["doorbells"]) / received,
+                "bells": (last["bells"] - first["bells"]) / received}
+
+    def forwarder(self):
+        """The process that forwards."""
+        return self.pid
 
     def stages(self, frames):
         """Cycles a frame by stage of the work for guests, where the switch tells."""
@@ -100,7 +131,7 @@ class WeftGuests(Guests, Weft):
         self.options = ["--poll", "--vmbus-socket", self.place.path("vmbus.sock")]
         super().launch(case)
         idle = self.idle_names(case)
-        attached = [self.spawn_guests(case, "attach", idle[i:i + IDLE_PER_GUEST], "--no-huge",
+        attached = [self.spawn_guests("attach", idle[i:i + IDLE_PER_GUEST], "--no-huge",
                                       "--receive-mib", "1", "--send-mib", "1",
                                       "--ring-pages", "16", "--staged", "64")
                     for i in range(0, len(idle), IDLE_PER_GUEST)]
@@ -164,6 +195,9 @@ class TestpmdGuests(Guests, Testpmd):
         self.nics = ["vhost:" + self.place.path("v%d.sock" % i) for i in (0, 1)]
         super().launch(case)
         self.command("stop", "set record-core-cycles on", "start")
+
+    def forwarder(self):
+        return self.children[0].pid
 
     def devices(self):
         return ["net_vhost%d,iface=%s,client=1" % (i, self.place.path("v%d.sock" % i))

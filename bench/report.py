@@ -54,6 +54,8 @@ def guest_row(case, switch, kept):
         row["switch_cycles" if key == "switch" else key] = round(middle(kept, key), 5)
     row["switch_min"] = min(f["switch"] for f in kept)
     row["switch_max"] = max(f["switch"] for f in kept)
+    row["rejected"] = sum(f["rejected"] for f in kept)
+    row["others_busy"] = round(middle(kept, "others_busy"), 5)
     return row
 
 
@@ -214,6 +216,10 @@ def print_costs(rows):
             remarks(row)))
 
 
+def guest_remarks(row):
+    return "  %d samples rejected" % row["rejected"] if row["rejected"] else ""
+
+
 def print_guests(rows):
     print("\nGuest to guest, both directions: TSC cycles of the switch for each frame; times that a "
           "guest rang\nthe switch and the switch a guest, a frame.\n")
@@ -221,9 +227,9 @@ def print_guests(rows):
         "case", "switch", "Mpps", "cycles", "[spread]", "lost", "to switch", "to guest"))
     for row in rows:
         spread = "[%.1f … %.1f]" % (row["switch_min"], row["switch_max"])
-        print("%-11s %-17s %8.2f %8.1f  %-18s %6.2f %% %10.5f %10.5f" % (
+        print("%-11s %-17s %8.2f %8.1f  %-18s %6.2f %% %10.5f %10.5f%s" % (
             row["case"], row["switch"], row["mpps"], row["switch_cycles"], spread,
-            100 * row["loss"], row["doorbells"], row["bells"]))
+            100 * row["loss"], row["doorbells"], row["bells"], guest_remarks(row)))
         if any(row["stages"].values()):
             print("%39s of which %s" % ("", ", ".join("%s %.1f" % pair
                                                       for pair in row["stages"].items())))

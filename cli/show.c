@@ -30,11 +30,14 @@ static void value_cell(struct table *table, bool new_row, const json_t *value)
 	free(text);
 }
 
-// The fields of a purely live type do not list its key.
+// The fields of a purely live type do not list its key; a singleton has none.
 static bool lists_name(const json_t *type)
 {
 	json_t *field;
 	size_t i;
+
+	if (type_is_singleton(type))
+		return true;
 
 	json_array_foreach(type_fields(type), i, field)
 		if (strcmp(text_of(field, "name"), "name") == 0)

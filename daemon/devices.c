@@ -151,8 +151,8 @@ static const struct port_ops *kind_of(const struct port_obj *o)
 // The user whose VMM may attach, by name or number. 0: nobody was named.
 static int find_user(const struct port_obj *o, uint32_t *uid, struct err *err)
 {
-	const struct passwd *user;
-	char *end;
+	struct passwd entry, *user = NULL;
+	char names[1024], *end;
 
 	*uid = 0;
 	if (!o->vm_user)
@@ -160,7 +160,8 @@ static int find_user(const struct port_obj *o, uint32_t *uid, struct err *err)
 	*uid = (uint32_t)strtoul(o->vm_user, &end, 10);
 	if (*end == '\0')
 		return 0;
-	user = getpwnam(o->vm_user); // no other thread asks
+	if (getpwnam_r(o->vm_user, &entry, names, sizeof(names), &user))
+		user = NULL;
 	if (!user)
 		return err_set(err, ENOENT, "vm_user: there is no user %s", o->vm_user);
 	*uid = user->pw_uid;

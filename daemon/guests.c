@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/counter.h"
@@ -16,9 +17,18 @@
 #define FIRST_INHERITED_FD 3 // sd_listen_fds(3)
 #define SOCKET_NAME "vmbus"  // the name by which a service manager hands it over
 
+#define WRITE_NS 250000000ull     // between looks at who is served
+#define LOOK_NS 5000000ull        // between looks for guests that come back …
+#define PATIENCE_NS 3000000000ull // … for so long
+
 struct guests {
 	struct guests_cfg cfg;
 	struct netvsp_service *service;
+	char *path;     // of the file with the names of guests that are served
+	json_t *names;  // what stands there, or NULL
+	json_t *absent; // those that are not back yet, or NULL: nobody waits
+	int timer;
+	uint64_t until_ns;
 };
 
 // The socket that the service manager keeps for us (LISTEN_FDS), or -1: it outlives a restart, so
@@ -63,6 +73,77 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 	g->cfg.event(g->cfg.arg, nic, words[event], json_pack("{s:s}", "reason", text));
 }
 
+// --- restarts ----------------------------------------------------------------------------------
+// Guests come back one after the other. Until the last is there no ring is read, lest a frame from
+// one meets a port where the other is not yet. The names of those that are served stand in a file,
+// for the next life; also for one after a kill.
+
+static void note_ready(void *arg, const struct netvsp_nic_info *info)
+{
+	if (info->ready)
+		json_object_set_new(arg, info->name, json_true());
+}
+
+static void write_names(struct guests *g)
+{
+	json_t *names = json_object();
+
+	netvsp_nic_list(note_ready, names);
+	if (!json_equal(names, g->names) && json_dump_file(names, g->path, JSON_COMPACT))
+		log_warning("cannot write %s: guests may lose frames in a restart", g->path);
+	json_decref(g->names);
+	g->names = names;
+}
+
+static void on_write(void *arg) { write_names(arg); }
+
+static void set_timer(struct guests *g, uint64_t period_ns, loop_timer_fn *fn)
+{
+	loop_timer_del(g->cfg.loop, g->timer);
+	g->timer = period_ns ? loop_timer_add(g->cfg.loop, period_ns, period_ns, fn, g) : -1;
+}
+
+static void strike_out(void *arg, const struct netvsp_nic_info *info)
+{
+	if (info->ready)
+		json_object_del(arg, info->name);
+}
+
+static void go_on(struct guests *g)
+{
+	json_decref(g->absent);
+	g->absent = NULL;
+	netvsp_service_hold(g->service, false);
+	set_timer(g, WRITE_NS, on_write);
+}
+
+static void on_look(void *arg)
+{
+	struct guests *g = arg;
+
+	netvsp_nic_list(strike_out, g->absent);
+	if (json_object_size(g->absent) && loop_now_ns() < g->until_ns)
+		return;
+	if (json_object_size(g->absent))
+		log_warning("%zu guests have not come back", json_object_size(g->absent));
+	go_on(g);
+}
+
+static void await_guests(struct guests *g)
+{
+	g->names = json_load_file(g->path, 0, NULL);
+	g->absent = json_copy(g->names);
+	if (!g->absent || !json_object_size(g->absent)) {
+		go_on(g);
+		return;
+	}
+	netvsp_service_hold(g->service, true);
+	g->until_ns = loop_now_ns() + PATIENCE_NS;
+	set_timer(g, LOOK_NS, on_look);
+	if (g->timer < 0)
+		go_on(g);
+}
+
 int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err *err)
 {
 	struct guests *g = calloc(1, sizeof(*g));
@@ -74,10 +155,18 @@ int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err 
 	if (!g)
 		return err_set(err, ENOMEM, "no memory for guests");
 	g->cfg = *cfg;
+	g->timer = -1;
+	if (asprintf(&g->path, "%s.guests", cfg->path) < 0) {
+		free(g);
+		return err_set(err, ENOMEM, "no memory for guests");
+	}
 	while (!service.instance)
 		if (getrandom(&service.instance, sizeof(service.instance), 0) < 0)
 			break;
 	ret = netvsp_service_create(&service, &g->service, err);
+	// Anybody may knock; who may attach to a port is decided when they say who they are.
+	if (!ret && service.listen_fd < 0)
+		chmod(cfg->path, 0666);
 	if (!ret) {
 		ret = loop_fd_add(cfg->loop, netvsp_service_fd(g->service), EPOLLIN, on_ready, g);
 		if (ret)
@@ -85,9 +174,11 @@ int guests_create(const struct guests_cfg *cfg, struct guests **out, struct err 
 	}
 	if (ret) {
 		netvsp_service_destroy(g->service);
+		free(g->path);
 		free(g);
 		return ret;
 	}
+	await_guests(g);
 	*out = g;
 	return 0;
 }
@@ -97,12 +188,19 @@ void guests_destroy(struct guests *g)
 	if (!g)
 		return;
 	loop_fd_del(g->cfg.loop, netvsp_service_fd(g->service));
+	loop_timer_del(g->cfg.loop, g->timer);
+	json_decref(g->absent);
+	json_decref(g->names);
 	netvsp_service_destroy(g->service);
+	free(g->path);
 	free(g);
 }
 
 void guests_drain(struct guests *g, void (*done)(void *arg), void *arg)
 {
+	if (!g->absent)
+		write_names(g);
+	set_timer(g, 0, NULL); // from now on they leave
 	netvsp_service_drain(g->service, done, arg);
 }
 

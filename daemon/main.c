@@ -220,20 +220,6 @@ static int init_workers(struct daemon *d, struct err *err)
 	return 0;
 }
 
-static int init_devices(struct daemon *d, struct err *err)
-{
-	const struct devices_cfg cfg = { .loop = d->loop, .helper = d->helper, .rcu = d->rcu,
-					 .pools = &d->pools, .workers = d->workers,
-					 .n_workers = d->opt.n_workers,
-					 .socket = d->opt.socket,
-					 .event = on_port_event, .arg = d };
-
-	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown, .ctx = d };
-
-	vswitch_set_hooks(d->vswitch, &hooks);
-	return devices_create(&cfg, &d->devices, err);
-}
-
 static void send_frame(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes)
 {
 	devices_send(((struct daemon *)ctx)->devices, port, frame, bytes);
@@ -252,6 +238,19 @@ static void tell_unknown(void *ctx, uint16_t subnet, uint16_t port,
 	if (d->control && name)
 		control_event(d->control, "subnet", name, "unknown-address",
 			      json_pack("{s:s, s:s}", "address", text, "port", from ? from : "?"));
+}
+
+static int init_devices(struct daemon *d, struct err *err)
+{
+	const struct devices_cfg cfg = { .loop = d->loop, .helper = d->helper, .rcu = d->rcu,
+					 .pools = &d->pools, .workers = d->workers,
+					 .n_workers = d->opt.n_workers,
+					 .socket = d->opt.socket,
+					 .event = on_port_event, .arg = d };
+	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown, .ctx = d };
+
+	vswitch_set_hooks(d->vswitch, &hooks);
+	return devices_create(&cfg, &d->devices, err);
 }
 
 static void fini_devices(struct daemon *d) { devices_destroy(d->devices); }

@@ -10,6 +10,7 @@
 
 #include "base/types.h"
 #include "control/wire.h"
+#include "daemon/option_number.h"
 #include "vswitch/flow.h"
 
 static const char usage[] =
@@ -63,21 +64,6 @@ static const struct option table[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int number(const char *name, const char *text, unsigned long min, unsigned long max,
-		  struct err *err, unsigned long *out)
-{
-	char *end;
-	unsigned long v;
-
-	errno = 0;
-	v = strtoul(text, &end, 0);
-	if (errno || end == text || *end || text[0] == '-' || v < min || v > max)
-		return err_set(err, EINVAL, "%s: '%s' is not a number from %lu to %lu", name, text,
-			       min, max);
-	*out = v;
-	return 0;
-}
-
 // "1,3" or "2-5", into opt->worker_cpus.
 static int cpu_list(struct options *opt, const char *text, struct err *err)
 {
@@ -110,22 +96,26 @@ static int set_number(struct options *opt, int which, const char *text, struct e
 
 	switch (which) {
 	case OPT_WORKERS:
-		ret = number("workers", text, 1, WORKER_MAX, err, &v);
+		ret = option_number("workers", text,
+				    (struct option_range){ 1, WORKER_MAX }, &v, err);
 		if (!ret)
 			opt->n_workers = (unsigned int)v;
 		return ret;
 	case OPT_CONTROL_CPU:
-		ret = number("control-cpu", text, 0, CPU_SETSIZE - 1, err, &v);
+		ret = option_number("control-cpu", text,
+				    (struct option_range){ 0, CPU_SETSIZE - 1 }, &v, err);
 		if (!ret)
 			opt->control_cpu = (int)v;
 		return ret;
 	case OPT_FLOW_ENTRIES:
-		ret = number("flow-entries", text, 64, FLOW_MAX, err, &v);
+		ret = option_number("flow-entries", text,
+				    (struct option_range){ 64, FLOW_MAX }, &v, err);
 		if (!ret)
 			opt->flow_entries = (uint32_t)v;
 		return ret;
 	default:
-		ret = number("mbufs", text, 4095, 8388607, err, &v);
+		ret = option_number("mbufs", text,
+				    (struct option_range){ 4095, 8388607 }, &v, err);
 		if (!ret)
 			opt->mbufs = (uint32_t)v;
 		return ret;

@@ -16,8 +16,15 @@
 struct netvsp_channel;
 struct rte_mbuf;
 
+// Frames of one direction: all of them, and those to groups.
+struct netvsp_traffic {
+	uint64_t bytes; // without FCS
+	uint64_t multicast, multicast_bytes, broadcast, broadcast_bytes;
+};
+
 // What a queue counted, by counter_add; survives close and reopen. worker: w, control: r.
 struct netvsp_counters {
+	struct netvsp_traffic rx, tx; // from the guest, to it
 	uint64_t rx_bad;     // frames or messages of the guest that were refused
 	uint64_t rx_no_mbuf; // receive calls that found no buffer and left packets in the ring
 	uint64_t rx_packets, rx_frames; // ring packets with data; frames in them

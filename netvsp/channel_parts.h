@@ -125,3 +125,25 @@ bool channel_answer(struct netvsp_channel *channel);
 // Hands the packet to control; the caller gives it back to the ring. worker. answer.c
 void channel_ask(struct netvsp_channel *channel, const struct vmbus_packet *packet,
 		 const struct netvsp_span *spans, uint32_t bytes);
+
+// Counts frames pkts[n], whose headers have just been read or written. worker.
+static inline void channel_count(struct netvsp_traffic *traffic, struct rte_mbuf **pkts, uint32_t n)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *frame = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+
+		bytes += pkts[i]->pkt_len;
+		if (likely(!(frame[0] & 1)))
+			continue;
+		if (load_u32(frame) == UINT32_MAX && load_u16(frame + 4) == UINT16_MAX) {
+			counter_add(&traffic->broadcast, 1);
+			counter_add(&traffic->broadcast_bytes, pkts[i]->pkt_len);
+		} else {
+			counter_add(&traffic->multicast, 1);
+			counter_add(&traffic->multicast_bytes, pkts[i]->pkt_len);
+		}
+	}
+	counter_add(&traffic->bytes, bytes);
+}

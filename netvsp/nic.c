@@ -22,8 +22,8 @@ static struct {
 	pthread_mutex_t lock;
 	struct netvsp_nic *first;
 	int watcher;
-	bool draining;
-} registry = { PTHREAD_MUTEX_INITIALIZER, NULL, -1, false };
+	bool draining, held;
+} registry = { PTHREAD_MUTEX_INITIALIZER, NULL, -1, false, false };
 
 // --- identity ----------------------------------------------------------------------------------
 
@@ -187,6 +187,7 @@ static int enter(struct netvsp_nic *nic)
 		nic->next = registry.first;
 		registry.first = nic;
 		nic->draining = registry.draining;
+		nic->held = registry.held;
 		tell_watcher();
 	}
 	pthread_mutex_unlock(&registry.lock);
@@ -322,7 +323,7 @@ void netvsp_nic_set_watcher(int fd)
 {
 	pthread_mutex_lock(&registry.lock);
 	registry.watcher = fd;
-	registry.draining = false;
+	registry.draining = registry.held = false;
 	pthread_mutex_unlock(&registry.lock);
 }
 
@@ -332,6 +333,19 @@ void netvsp_nic_drain_all(void)
 	registry.draining = true;
 	for (struct netvsp_nic *nic = registry.first; nic; nic = nic->next)
 		__atomic_store_n(&nic->draining, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&registry.lock);
+}
+
+void netvsp_nic_hold_all(bool hold)
+{
+	pthread_mutex_lock(&registry.lock);
+	registry.held = hold;
+	for (struct netvsp_nic *nic = registry.first; nic; nic = nic->next) {
+		__atomic_store_n(&nic->held, hold, __ATOMIC_RELEASE);
+		// While held nobody asked the guest to ring.
+		for (uint16_t i = 0; !hold && i < nic->dev.n_queues; i++)
+			netvsp_nic_kick(&nic->queues[i]);
+	}
 	pthread_mutex_unlock(&registry.lock);
 }
 

@@ -180,6 +180,9 @@ void nic_channel_close(struct netvsp_nic *nic, unsigned int index, bool keep)
 
 	if (!c->open)
 		return;
+	// Its frames have all been delivered: the successor need not count any as lost.
+	if (keep && c->channel && nic->draining)
+		netvsp_channel_seal(c->channel);
 	netvsp_channel_destroy(c->channel, keep);
 	epoll_ctl(queue->epoll_fd, EPOLL_CTL_DEL, c->opened.guest_fd, NULL);
 	close(c->opened.guest_fd);

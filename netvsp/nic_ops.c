@@ -347,6 +347,8 @@ static int on_start(void *arg, struct vmbus_peer_recovery *out, struct err *err)
 	if (ret < 0)
 		return ret;
 	nic_restore_answer(nic);
+	if (nic->origin == VMBUS_USER_IMAGE)
+		netvsp_control_announce(&nic->control); // perhaps it is on another host
 	nic->n_recovered += out->n_batches;
 	nic->n_lost += out->n_lost;
 	nic->started = nic->serving = true;

@@ -78,6 +78,7 @@ struct netvsp_nic {
 	bool started;        // START came
 	bool leaving;        // the guest is being taken leave of
 	bool draining;       // no ring is read any more; atomic. control: w, worker: r
+	bool held;           // none is read yet; likewise
 	struct vmbus_state *state;    // the VMM's state memory, or private; NULL: none yet
 	struct vmbus_state *private_state; // ours
 	enum vmbus_user_origin origin;
@@ -135,6 +136,7 @@ void netvsp_nic_set_watcher(int fd);
 
 // All NICs, those that come later included, stop reading rings of guests. control.
 void netvsp_nic_drain_all(void);
+void netvsp_nic_hold_all(bool hold);
 
 void netvsp_nic_describe(struct netvsp_nic *nic, struct netvsp_nic_info *info); // control
 void netvsp_nic_kick(struct netvsp_queue *queue); // wakes the worker; control

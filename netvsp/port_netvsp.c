@@ -41,13 +41,19 @@ static bool is_broken(struct netvsp_queue *queue, const struct netvsp_channel *c
 	return true;
 }
 
+// Are its rings to be left alone, around a restart? worker.
+static bool is_still(const struct netvsp_nic *nic)
+{
+	return __atomic_load_n(&nic->draining, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&nic->held, __ATOMIC_ACQUIRE);
+}
+
 static uint16_t rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct netvsp_queue *queue = queue_of(q);
 	struct netvsp_channel *channel = rcu_get(&queue->channel);
 
-	if (unlikely(!channel) || __atomic_load_n(&queue->nic->draining, __ATOMIC_ACQUIRE) ||
-	    is_broken(queue, channel))
+	if (unlikely(!channel) || is_still(queue->nic) || is_broken(queue, channel))
 		return 0;
 	n = netvsp_channel_receive(channel, pkts, n);
 	if (unlikely(netvsp_channel_failure(channel)))
@@ -123,7 +129,7 @@ static bool arm(struct port_queue *q, bool armed)
 	if (!armed)
 		drain(queue);
 	if (!channel || netvsp_channel_failure(channel) ||
-	    __atomic_load_n(&queue->nic->draining, __ATOMIC_RELAXED))
+	    is_still(queue->nic))
 		return false;
 	if (unlikely(id < VMBUS_MONITOR_IDS)) {
 		if (armed)

@@ -445,6 +445,7 @@ uint16_t netvsp_channel_receive(struct netvsp_channel *channel, struct rte_mbuf 
 	channel_signal(channel);
 	t[6] = __rdtsc();
 	counter_add(&counters->rx_frames, kept);
+	channel_count(&counters->rx, pkts, kept);
 	counter_add(&counters->ring_cycles, t[1] - t[0] + t[5] - t[4]);
 	counter_add(&counters->rndis_cycles, t[2] - t[1] + t[4] - t[3]);
 	counter_add(&counters->copy_cycles, t[3] - t[2]);

@@ -146,6 +146,8 @@ static void say_goodbye(struct netvsp_connection *c)
 	hang_up(c);
 }
 
+static void set_timer(struct netvsp_service *service);
+
 void netvsp_connection_left(struct netvsp_connection *c)
 {
 	struct netvsp_nic *nic = c->nic;
@@ -156,9 +158,10 @@ void netvsp_connection_left(struct netvsp_connection *c)
 	c->left = true;
 	netvsp_nic_release(nic);
 	// A port that was closed to be opened again is waited for.
-	if (c->reason == VMBUS_USER_LEAVING_REMOVED && !netvsp_nic_exists(c->name))
+	if (c->reason == VMBUS_USER_LEAVING_REMOVED && !netvsp_nic_exists(c->name)) {
 		c->deadline_ns = now_ns() + REOPEN_NS;
-	else if (c->reason == VMBUS_USER_LEAVING_REMOVED) {
+		set_timer(c->service); // we come from a grace period, not from netvsp_service_run
+	} else if (c->reason == VMBUS_USER_LEAVING_REMOVED) {
 		c->reason = VMBUS_USER_LEAVING_RESTART;
 		say_goodbye(c);
 	} else {
@@ -203,8 +206,10 @@ static void carry_on(struct netvsp_connection *c, int ret)
 	if (c->gone || c->leaving)
 		return;
 	if (ret < 0)
-		leave(c, 0, ret == -EPROTO ? "the VMM did not keep to the protocol"
-					   : "the VMM hung up");
+		leave(c, 0, ret == -EPROTO ? "the VMM did not keep to the protocol" :
+					     "the VMM hung up");
+	else if (c->nic && __atomic_load_n(&c->nic->guest.dead, __ATOMIC_ACQUIRE))
+		netvsp_connection_fault(c); // it was us who touched the hole
 	else
 		update(c);
 }
@@ -454,6 +459,11 @@ static void read_no_more(void *arg)
 	rcu_retire(drain->rcu, drained, drain);
 }
 
+void netvsp_service_hold(struct netvsp_service *service, bool hold)
+{
+	netvsp_nic_hold_all(hold);
+}
+
 void netvsp_service_drain(struct netvsp_service *service, void (*done)(void *arg), void *arg)
 {
 	struct drain *drain = malloc(sizeof(*drain));
@@ -541,6 +551,7 @@ void netvsp_service_destroy(struct netvsp_service *service)
 		return;
 	netvsp_nic_set_watcher(-1);
 	for (struct netvsp_connection *c = service->first; c; c = c->next) {
+		c->reason = VMBUS_USER_LEAVING_RESTART; // nobody knows what comes after us
 		if (c->left && !c->gone)
 			say_goodbye(c);
 		else if (!c->gone)

@@ -38,6 +38,10 @@ int netvsp_service_fd(const struct netvsp_service *service);
 // Does what is to be done now: bounded, a request of each connection at most.
 void netvsp_service_run(struct netvsp_service *service);
 
+// Reads no ring of a guest, or goes on: after a restart, until the guests that frames may be for
+// are there again. Frames to guests leave all the time.
+void netvsp_service_hold(struct netvsp_service *service, bool hold);
+
 // Before a planned restart: no ring of a guest is read any more, frames to guests still leave.
 // Calls done(arg) when all that was read has been delivered. Ports that are closed from then on
 // leave their guest's state memory to the successor, and tell VMMs to come back at once.

@@ -147,6 +147,33 @@ static void a_section_goes_on_in_pages(void **state)
 	end();
 }
 
+// Page by page, over the end of a region into the next one, and across the ring's end.
+static void many_pieces_make_a_frame(void **state)
+{
+	for (uint32_t n = 1; n < 30; n++) {
+		uint32_t bytes = rndis(message, n, 9000, false), done = 0;
+		struct vmbus_piece pieces[30];
+
+		begin((struct rig_cfg){ .max_frame = 9014, .ring_pages = 2 });
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t left = bytes - done, here = i + 1 < n ? left / (n - i) : left;
+
+			// From the last page of the first region on, one behind another.
+			pieces[i] = (struct vmbus_piece){ rig_page_gpa(31) - 50 + done, here };
+			done += here;
+		}
+		memcpy(rig_page(&rig, 31) - 50, message, bytes);
+		for (uint32_t turn = 0; turn < 20; turn++) {
+			rig_send(&rig, turn, NVSP_NO_SECTION, 0, pieces, n);
+			rig_kick(&rig);
+			assert_int_equal(receive(), 1);
+			must_be(got[0], n, 9000);
+			must_complete(turn, NVSP_STATUS_SUCCESS);
+		}
+		end();
+	}
+}
+
 static void wrong_packets_fail_alone(void **state)
 {
 	const struct vmbus_piece nowhere = { 0x10, 100 };
@@ -299,6 +326,56 @@ static void frames_go_to_sections(void **state)
 			free(flat[i]);
 		}
 		assert_false(rig_read(&rig, &packet));
+		end();
+	}
+}
+
+// A guest that puts segments together itself gets a large send in pieces.
+static void large_sends_go_in_pieces(void **state)
+{
+	for (uint16_t n_tags = 0; n_tags < 2; n_tags++) {
+		const struct test_frame f = { .payload_bytes = 20000, .mss = 1460, .tcp = true,
+					      .request = true, .n_tags = n_tags };
+		uint32_t skip = 4 * n_tags, at = 0;
+		struct rig_received received;
+		struct rig_packet packet;
+		struct rte_mbuf *m[2];
+		uint8_t *flat;
+
+		begin((struct rig_cfg){ .scattered = n_tags });
+		rig.guest.coalesce = true;
+		m[0] = test_frame_build(rig.pools.small, &f);
+		m[1] = test_frame_build(rig.pools.small, &f);
+		must_take(m + 1, 1);
+		assert_true(rig_read(&rig, &packet));
+		rig_ack(&rig, packet.id);
+		rig_kick(&rig);
+		receive();
+		flat = test_flat(m[0]);
+		must_take(m, 1);
+		assert_true(rig_read(&rig, &packet));
+		assert_int_equal(packet.sections.n, (20000 + 54 + skip + 1513) / 1514);
+		for (uint32_t i = 0; i < packet.sections.n; i++) {
+			uint32_t bytes = rig_read_section(&rig, &packet, i, message);
+			uint32_t flags = 1u | (i ? 0 : 2) | (i + 1 == packet.sections.n ? 4 : 0);
+
+			rig_parse(message, bytes, &received);
+			assert_int_equal(received.packet_id, 1u | flags << 8 | 1u << 16);
+			assert_int_equal(received.present & ~(n_tags ? RIG_VLAN : 0u),
+					 RIG_PACKET_ID | (i ? 0 : RIG_CSUM));
+			if (!i) {
+				assert_memory_equal(message + received.offset, flat, 12);
+				at = 12 + skip;
+				received.offset += 12;
+				received.bytes -= 12;
+			}
+			if (i)
+				assert_memory_equal(message + received.offset, flat + at,
+						    received.bytes);
+			at += received.bytes;
+		}
+		assert_int_equal(at, 20054 + skip);
+		free(flat);
 		end();
 	}
 }
@@ -505,10 +582,12 @@ int main(void)
 		cmocka_unit_test(frames_come_in_sections),
 		cmocka_unit_test(frames_come_in_pages),
 		cmocka_unit_test(a_section_goes_on_in_pages),
+		cmocka_unit_test(many_pieces_make_a_frame),
 		cmocka_unit_test(wrong_packets_fail_alone),
 		cmocka_unit_test(a_corrupt_ring_is_left_alone),
 		cmocka_unit_test(a_batch_takes_what_fits),
 		cmocka_unit_test(frames_go_to_sections),
+		cmocka_unit_test(large_sends_go_in_pieces),
 		cmocka_unit_test(sections_come_back),
 		cmocka_unit_test(a_guest_that_does_not_want_frames_gets_none),
 		cmocka_unit_test(a_full_ring_keeps_room_for_completions),

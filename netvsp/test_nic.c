@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dataplane/drop.h"
+#include "netvsp/nic_parts.h"
 #include "vmbus/mapping.h"
 
 static void frames_cross_once_the_driver_is_up(void **state)
@@ -272,6 +273,39 @@ static void requests_of_the_driver_survive_a_pause(void **state)
 	nic_expect_frames(0, 11);
 }
 
+// The worker finds a request in the batch in which the VMM asks for a pause: the state memory is
+// not touched before RESUME.
+static void mail_that_meets_a_pause_waits(void **state)
+{
+	struct nvsp_ndis_version version = { cpu_to_le32(NVSP_SEND_NDIS_VERSION), cpu_to_le32(6),
+					     cpu_to_le32(30) };
+	struct vmbus_user_plain pause = { .header.type = cpu_to_le16(VMBUS_USER_TYPE_PAUSE) };
+	struct vmbus_state *before = malloc(sizeof(*before)), *after = malloc(sizeof(*after));
+	struct netvsp_channel *channel;
+
+	nic_bring_up();
+	channel = rcu_get(&port_netvsp_nic(sw.dev)->queues[0].channel);
+	rcu_reader_online(sw.rcu, 0);
+	rcu_quiescent(sw.rcu, 0);
+	pause.header.serial = cpu_to_le32(++vmm.serial);
+	assert_int_equal(vmbus_user_send(vmm.fd, &pause, sizeof(pause), NULL, 0), 0);
+	sw_run();
+	driver_put(&driver, &version, sizeof(version));
+	assert_int_equal(netvsp_channel_receive(channel, sw.got, PORT_BATCH), 0);
+	assert_int_equal(pread(vmm.state_fd, before, sizeof(*before), 0), sizeof(*before));
+	rcu_reader_offline(sw.rcu, 0);
+	assert_int_equal(vmm_wait(&vmm), 0);
+	for (int i = 0; i < 5; i++)
+		sw_work();
+	assert_int_equal(pread(vmm.state_fd, after, sizeof(*after), 0), sizeof(*after));
+	assert_memory_equal(before, after, sizeof(*after));
+	assert_int_equal(vmm_ask_plain(&vmm, VMBUS_USER_TYPE_RESUME), 0);
+	assert_true(driver_await(&driver));
+	nic_expect_frames(0, 11);
+	free(before);
+	free(after);
+}
+
 static void a_new_target_is_rung_and_the_old_one_left_alone(void **state)
 {
 	struct vmbus_user_set_target m = {
@@ -335,8 +369,10 @@ static void a_sleeping_worker_is_woken(void **state)
 
 	assert_false(sw.dev->ops->arm(q, true));
 	assert_false(is_readable(bell));
-	nic_bring_up();
+	vmm_attach(&vmm);
 	assert_true(is_readable(bell)); // control has given it a channel
+	driver_open(&driver, &vmm, 0);
+	driver_start(&driver);
 	assert_int_equal(sw.dev->ops->doorbell(q), bell);
 	sw.dev->ops->arm(q, false);
 	assert_false(is_readable(bell));
@@ -428,6 +464,7 @@ int main(void)
 		TEST(tearing_a_buffer_down_revokes_it),
 		TEST(nothing_moves_while_paused),
 		TEST(requests_of_the_driver_survive_a_pause),
+		TEST(mail_that_meets_a_pause_waits),
 		TEST(a_new_target_is_rung_and_the_old_one_left_alone),
 		TEST(what_is_written_is_marked_dirty),
 		TEST(a_sleeping_worker_is_woken),

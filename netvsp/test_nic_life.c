@@ -193,6 +193,24 @@ static void truncated_memory_ends_its_guest(void **state)
 	sw_free_got();
 }
 
+// Nobody polls yet: control itself meets the hole.
+static void truncated_memory_is_met_by_control(void **state)
+{
+	assert_int_equal(vmbus_mapping_install(), 0);
+	vmm_destroy(&vmm);
+	vmm_create(&vmm, false);
+	vmm_connect(&vmm);
+	assert_int_equal(vmm_hello(&vmm, "web0", NULL), 0);
+	assert_int_equal(vmm_region(&vmm, 0, VMM_RAM_GPA, VMM_RAM_BYTES), 0);
+	assert_int_equal(vmm_gpadl(&vmm, VMM_RINGS_GPADL, 0, VMM_RINGS_PAGE(0), VMM_RING_PAGES), 0);
+	assert_int_equal(ftruncate(vmm.ram_fd, 0), 0);
+	vmm_open(&vmm, 0, false, VMBUS_USER_NO_MONITOR);
+	sw_run();
+	vmm_listen(&vmm);
+	assert_int_equal(vmm.left_why, VMBUS_USER_LEAVING_FAULT);
+	assert_false(sw_info().attached);
+}
+
 static void vmms_may_leave_at_any_moment(void **state)
 {
 	for (int stage = 0; stage < 8; stage++) {
@@ -270,6 +288,7 @@ int main(void)
 		TEST(resuming_without_memory_is_refused),
 		TEST(a_corrupt_ring_fails_its_channel_alone),
 		TEST(truncated_memory_ends_its_guest),
+		TEST(truncated_memory_is_met_by_control),
 		TEST(vmms_may_leave_at_any_moment),
 		TEST(strangers_are_limited),
 	};

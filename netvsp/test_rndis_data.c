@@ -52,6 +52,14 @@ static struct netvsp_span *cut(uint32_t bytes, const uint32_t *cuts, uint32_t n)
 	return spans;
 }
 
+// Finds frames[*n] in it.
+static int look(const struct netvsp_span *spans, uint32_t bytes, uint32_t max, uint32_t *n)
+{
+	const struct netvsp_message all = { spans, bytes };
+
+	return netvsp_frames_find(&all, MTU_FRAME, max, frames, n);
+}
+
 static void drop(struct netvsp_span *spans)
 {
 	for (struct netvsp_span *span = spans; span->host; span++)
@@ -95,8 +103,7 @@ static void a_message_may_be_cut_anywhere(void **state)
 			uint32_t cuts[2] = { a, a + steps[step] < bytes ? a + steps[step] : bytes };
 			struct netvsp_span *spans = cut(bytes, cuts, 2);
 
-			assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, PORT_BATCH,
-							    frames, &n), 0);
+			assert_int_equal(look(spans, bytes, PORT_BATCH, &n), 0);
 			assert_int_equal(n, 2);
 			assert_int_equal(frames[0].info, NETVSP_FRAME_CSUM);
 			assert_int_equal(frames[0].csum, 0x220003);
@@ -121,7 +128,7 @@ static void a_byte_a_piece_will_do(void **state)
 	for (uint32_t i = 0; i < bytes; i++)
 		cuts[i] = i + 1;
 	spans = cut(bytes, cuts, bytes);
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), 0);
+	assert_int_equal(look(spans, bytes, 1, &n), 0);
 	must_gather(&frames[0], 0, 100);
 	drop(spans);
 }
@@ -139,9 +146,9 @@ static void frames_of_all_sizes(void **state)
 		uint32_t cuts[] = { 44, bytes / 2 };
 		struct netvsp_span *spans = cut(bytes, cuts, 2), *whole = cut(bytes, cuts, 0);
 
-		assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), 0);
+		assert_int_equal(look(spans, bytes, 1, &n), 0);
 		must_gather(&frames[0], (uint32_t)i, sizes[i]);
-		assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ whole, bytes }, MTU_FRAME, 1, frames, &n), 0);
+		assert_int_equal(look(whole, bytes, 1, &n), 0);
 		must_gather(&frames[0], (uint32_t)i, sizes[i]);
 		drop(spans);
 		drop(whole);
@@ -204,7 +211,7 @@ static void lies_are_found(void **state)
 		assert_int_equal(bytes, 136);
 		memcpy(message + lies[i].at, &lies[i].value, 4);
 		spans = cut(bytes, NULL, 0);
-		ret = netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, PORT_BATCH, frames, &n);
+		ret = look(spans, bytes, PORT_BATCH, &n);
 		if (ret != (lies[i].is_fine ? 0 : -EINVAL))
 			fail_msg("%s: %d", lies[i].what, ret);
 		assert_int_equal(n, lies[i].is_fine);
@@ -218,18 +225,18 @@ static void too_long_frames_are_refused(void **state)
 	uint32_t bytes = rig_rndis(message, &frame), n;
 	struct netvsp_span *spans = cut(bytes, NULL, 0);
 
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), 0);
+	assert_int_equal(look(spans, bytes, 1, &n), 0);
 	drop(spans);
 	frame.bytes++;
 	bytes = rig_rndis(message, &frame);
 	spans = cut(bytes, NULL, 0);
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), -EINVAL);
+	assert_int_equal(look(spans, bytes, 1, &n), -EINVAL);
 	drop(spans);
 	frame.lso = 1u << 30 | 1;
 	frame.bytes = 65558;
 	bytes = rig_rndis(message, &frame);
 	spans = cut(bytes, NULL, 0);
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n), -EINVAL);
+	assert_int_equal(look(spans, bytes, 1, &n), -EINVAL);
 	drop(spans);
 }
 
@@ -242,13 +249,13 @@ static void good_packets_before_a_bad_one_stand(void **state)
 	for (uint32_t i = 0; i < 9; i++)
 		each = rig_rndis(message + i * each, &frame);
 	spans = cut(9 * each, NULL, 0);
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, 9 * each }, MTU_FRAME, 9, frames, &n), 0);
+	assert_int_equal(look(spans, 9 * each, 9, &n), 0);
 	assert_int_equal(n, 9);
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, 9 * each }, MTU_FRAME, 8, frames, &n), -EINVAL);
+	assert_int_equal(look(spans, 9 * each, 8, &n), -EINVAL);
 	assert_int_equal(n, 8);
 	// The sender's padding, if it is not a header.
 	for (uint32_t i = 1; i < each; i++) {
-		int ret = netvsp_frames_find(&(struct netvsp_message){ spans, 8 * each + i }, MTU_FRAME, 9, frames, &n);
+		int ret = look(spans, 8 * each + i, 9, &n);
 
 		assert_int_equal(ret, i < 8 ? 0 : -EINVAL);
 		assert_int_equal(n, 8);
@@ -257,7 +264,7 @@ static void good_packets_before_a_bad_one_stand(void **state)
 	// A packet whose length is no multiple of 8 must be the last.
 	message[4 + each] = (uint8_t)(each - 1);
 	spans = cut(9 * each, NULL, 0);
-	assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, 9 * each }, MTU_FRAME, 9, frames, &n), -EINVAL);
+	assert_int_equal(look(spans, 9 * each, 9, &n), -EINVAL);
 	assert_int_equal(n, 2);
 	drop(spans);
 }
@@ -283,7 +290,7 @@ static void much_information_is_read(void **state)
 		memcpy(message + 44 + ppi_bytes, data, 60);
 		for (uint32_t at = 0; at < 512; at += 50) {
 			spans = cut(bytes, &at, 1);
-			assert_int_equal(netvsp_frames_find(&(struct netvsp_message){ spans, bytes }, MTU_FRAME, 1, frames, &n),
+			assert_int_equal(look(spans, bytes, 1, &n),
 					 extra ? -EINVAL : 0);
 			if (!extra) {
 				assert_int_equal(frames[0].csum, 0x1234);

@@ -54,6 +54,7 @@ void vmm_destroy(struct vmm *vmm)
 {
 	if (vmm->fd >= 0)
 		close(vmm->fd);
+	vmbus_client_destroy(vmm->client);
 	munmap(vmm->ram, VMM_RAM_BYTES);
 	close(vmm->ram_fd);
 	close(vmm->state_fd);
@@ -104,6 +105,8 @@ static bool take(struct vmm *vmm)
 
 void vmm_listen(struct vmm *vmm)
 {
+	if (vmm->client)
+		vmbus_client_run(vmm->client);
 	while (vmm->fd >= 0 && vmbus_user_receive(vmm->fd, &vmm->reply) > 0)
 		assert_false(take(vmm)); // nothing was asked
 }
@@ -174,6 +177,8 @@ int vmm_region(struct vmm *vmm, uint32_t number, uint64_t gpa, uint64_t bytes)
 
 int vmm_gpadl(struct vmm *vmm, uint32_t id, uint32_t channel, uint32_t page, uint32_t n_pages)
 {
+	struct vmbus_run run = { NULL, VMM_RAM_GPA + page * PAGE, 0, n_pages * PAGE };
+	struct vmbus_runs runs = { &run, 1, n_pages * PAGE };
 	struct {
 		struct vmbus_user_gpadl head;
 		struct vmbus_user_run run;
@@ -181,9 +186,15 @@ int vmm_gpadl(struct vmm *vmm, uint32_t id, uint32_t channel, uint32_t page, uin
 		.head = { .gpadl = cpu_to_le32(id), .flags = cpu_to_le32(3),
 			  .bytes = cpu_to_le64(n_pages * PAGE), .n_runs = cpu_to_le32(1),
 			  .channel = cpu_to_le32(channel) },
-		.run = { cpu_to_le64(VMM_RAM_GPA + page * PAGE), cpu_to_le32(n_pages * PAGE) },
+		.run = { .gpa = cpu_to_le64(VMM_RAM_GPA + page * PAGE),
+			 .bytes = cpu_to_le32(n_pages * PAGE) },
 	};
 
+	if (vmm->client) {
+		assert_int_equal(vmbus_client_gpadl_add(vmm->client, channel, id, &runs,
+							++vmm->cookie), 0);
+		return vmm_client_wait(vmm);
+	}
 	return vmm_ask(vmm, VMBUS_USER_TYPE_GPADL, &m, sizeof(m), NULL, 0);
 }
 
@@ -231,6 +242,103 @@ void vmm_attach(struct vmm *vmm)
 	assert_int_equal(vmm_open(vmm, 0, false, VMBUS_USER_NO_MONITOR), 0);
 }
 
+// --- by the client library -----------------------------------------------------------------------
+
+static void on_attached(void *arg, const struct vmbus_client_peer *peer)
+{
+	struct vmm *vmm = arg;
+
+	vmm->n_attached++;
+	vmm->n_recovered = peer->n_batches;
+	vmm->n_frames_lost = peer->n_lost;
+}
+
+static void on_detached(void *arg, const char *why, bool final) {}
+
+static void on_done(void *arg, uint64_t cookie, int status, const char *text)
+{
+	struct vmm *vmm = arg;
+
+	if (cookie == vmm->cookie)
+		vmm->status = status;
+}
+
+static void on_subchannels(void *arg, uint32_t n_wanted)
+{
+	struct vmm *vmm = arg;
+
+	vmm->n_asked = n_wanted;
+	vmbus_client_grant(vmm->client, vmm->will_grant);
+}
+
+static void on_channel_failed(void *arg, uint32_t channel, uint32_t reason, const char *text)
+{
+	((struct vmm *)arg)->failed |= 1u << channel;
+}
+
+static void on_lost(void *arg, const char *why) { ((struct vmm *)arg)->n_lost++; }
+
+void vmm_client_create(struct vmm *vmm, bool sealed)
+{
+	static const struct vmbus_client_ops ops = {
+		.attached = on_attached, .detached = on_detached, .done = on_done,
+		.subchannels = on_subchannels, .channel_failed = on_channel_failed, .lost = on_lost,
+	};
+	struct vmbus_client_cfg cfg = {
+		.path = sw_path(), .name = "web0", .features = 0x1f, .ops = &ops, .vmm = vmm
+	};
+
+	vmm_create(vmm, sealed);
+	assert_int_equal(vmbus_client_create(&cfg, &vmm->client), 0);
+}
+
+int vmm_client_wait(struct vmm *vmm)
+{
+	vmm->status = VMM_SILENT;
+	for (int i = 0; i < 4 * PATIENCE && vmm->status == VMM_SILENT; i++) {
+		vmbus_client_run(vmm->client);
+		sw_work();
+	}
+	return vmm->status;
+}
+
+void vmm_client_open(struct vmm *vmm, bool resume)
+{
+	const struct vmbus_client_open open = {
+		.relid = 5, .gpadl = VMM_RINGS_GPADL, .h2g_page = VMM_RING_PAGES / 2,
+		.vmbus_version = 0x50003, .monitor_id = VMBUS_USER_NO_MONITOR,
+		.kick_fd = vmm->guest_fds[0], .resume = resume,
+		.target = { .mode = VMBUS_USER_MODE_DIRECT, .flag = 5, .gpa = VMM_RAM_GPA,
+			    .fd = vmm->irq_fds[0] },
+	};
+
+	assert_int_equal(vmbus_client_open(vmm->client, &open, ++vmm->cookie), 0);
+}
+
+void vmm_client_load(struct vmm *vmm)
+{
+	const struct vmbus_client_region region = {
+		0, 0, VMM_RAM_GPA, VMM_RAM_BYTES, 0, vmm->ram_fd
+	};
+	struct vmbus_run run = { NULL, VMM_RAM_GPA + VMM_RINGS_PAGE(0) * PAGE, 0,
+				 VMM_RING_PAGES * PAGE };
+	const struct vmbus_runs runs = { &run, 1, VMM_RING_PAGES * PAGE };
+
+	assert_int_equal(vmbus_client_region_add(vmm->client, &region, ++vmm->cookie), 0);
+	assert_int_equal(vmbus_client_gpadl_add(vmm->client, 0, VMM_RINGS_GPADL, &runs,
+						++vmm->cookie), 0);
+}
+
+void vmm_client_attach(struct vmm *vmm)
+{
+	vmm_client_load(vmm);
+	assert_int_equal(vmbus_client_start(vmm->client, ++vmm->cookie), 0);
+	assert_int_equal(vmm_client_wait(vmm), 0);
+	vmm_client_open(vmm, false);
+	assert_int_equal(vmm_client_wait(vmm), 0);
+	assert_int_equal(vmm->n_attached, 1);
+}
+
 // --- the guest ---------------------------------------------------------------------------------
 
 // A GPADL in one piece, as the guest maps it.
@@ -262,6 +370,16 @@ void driver_open(struct driver *driver, struct vmm *vmm, unsigned int channel)
 	free((void *)(uintptr_t)rig->send.runs);
 	rig->receive = make_runs(vmm, VMM_RECEIVE_PAGE, VMM_RECEIVE_PAGES);
 	rig->send = make_runs(vmm, VMM_SEND_PAGE, VMM_SEND_PAGES);
+}
+
+void driver_move(struct driver *driver, struct vmm *vmm)
+{
+	struct vmbus_writer tx = driver->rig[0].tx;
+	struct vmbus_reader rx = driver->rig[0].rx;
+
+	driver_open(driver, vmm, 0);
+	driver->rig[0].tx.next = tx.next;
+	driver->rig[0].rx.next = rx.next;
 }
 
 // Waits for the completion of the last packet. Transfers of control messages are copied to answer
@@ -303,7 +421,7 @@ static bool await_completion(struct driver *driver, uint8_t *answer)
 	return completed;
 }
 
-static void put(struct driver *driver, const void *nvsp, uint32_t bytes)
+void driver_put(struct driver *driver, const void *nvsp, uint32_t bytes)
 {
 	uint8_t payload[NVSP_MESSAGE_BYTES] = {};
 	const struct vmbus_packet_out packet = {
@@ -316,9 +434,11 @@ static void put(struct driver *driver, const void *nvsp, uint32_t bytes)
 	rig_kick(&driver->rig[0]);
 }
 
+bool driver_await(struct driver *driver) { return await_completion(driver, NULL); }
+
 bool driver_ask(struct driver *driver, const void *nvsp, uint32_t bytes)
 {
-	put(driver, nvsp, bytes);
+	driver_put(driver, nvsp, bytes);
 	return await_completion(driver, NULL);
 }
 
@@ -331,7 +451,7 @@ bool driver_rndis(struct driver *driver, const void *message, uint32_t bytes, ui
 
 	memset(answer, 0, 8);
 	rig_fill_section(&driver->rig[0], 0, 0, message, bytes);
-	put(driver, &nvsp, sizeof(nvsp));
+	driver_put(driver, &nvsp, sizeof(nvsp));
 	return await_completion(driver, answer);
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests of a whole NIC in one thread: a VMM of raw messages on a real socket, and the guest's
-// driver behind it.
+// For tests of a whole NIC in one thread: a VMM of raw messages on a real socket, or one that uses
+// vmbus/client.h, and the guest's driver behind it.
 #pragma once
 
 #include "netvsp/nvsp.h"
 #include "netvsp/test_rig.h"
 #include "netvsp/test_switch.h"
+#include "vmbus/client.h"
 #include "vmbus/user_socket.h"
 
 #define VMM_RAM_GPA 0x100000ull
@@ -38,6 +39,12 @@ struct vmm {
 	uint32_t failed;     // CHANNEL_FAILED: bit of the channel
 	uint32_t left_why;   // LEAVING: the reason
 	struct vmbus_user_datagram reply; // the last one
+	// With the client library:
+	struct vmbus_client *client; // NULL: raw messages
+	uint64_t cookie;             // of the last request
+	int status;                  // of it; VMM_SILENT: not ended yet
+	uint32_t n_attached, n_lost; // times
+	uint64_t n_recovered, n_frames_lost; // that START told of last
 };
 
 // A VMM with RAM (sealed or not), state memory, and no connection.
@@ -63,6 +70,13 @@ int vmm_open(struct vmm *vmm, uint32_t channel, bool resume, uint32_t monitor_id
 int vmm_close(struct vmm *vmm, uint32_t channel);
 void vmm_attach(struct vmm *vmm); // all of that up to START and an open channel 0
 
+// The same by the client library, to which vmm_gpadl and vmm_listen go from then on.
+void vmm_client_create(struct vmm *vmm, bool sealed);
+int vmm_client_wait(struct vmm *vmm); // for the last request; its cookie is vmm->cookie
+void vmm_client_open(struct vmm *vmm, bool resume);
+void vmm_client_load(struct vmm *vmm); // region, rings' GPADL
+void vmm_client_attach(struct vmm *vmm);
+
 // --- the guest ---------------------------------------------------------------------------------
 
 struct driver {
@@ -72,7 +86,11 @@ struct driver {
 	uint8_t completion[64];
 };
 
-void driver_open(struct driver *driver, struct vmm *vmm, unsigned int channel); // its ends of rings
+// Its ends of rings, from the beginning; and the same driver, after its RAM has moved.
+void driver_open(struct driver *driver, struct vmm *vmm, unsigned int channel);
+void driver_move(struct driver *driver, struct vmm *vmm);
+void driver_put(struct driver *driver, const void *nvsp, uint32_t bytes); // asks …
+bool driver_await(struct driver *driver); // … and waits for the completion
 bool driver_ask(struct driver *driver, const void *nvsp, uint32_t bytes); // true: was completed
 bool driver_rndis(struct driver *driver, const void *message, uint32_t bytes, uint8_t *answer);
 void driver_start(struct driver *driver); // up to the packet filter

@@ -328,6 +328,7 @@ static uint32_t give(struct netvsp_channel *channel, struct rte_mbuf **pkts, uin
 	t[4] = __rdtsc();
 	counter_add(&counters->tx_packets, 1);
 	counter_add(&counters->tx_frames, gift.n_frames);
+	channel_count(&counters->tx, pkts, gift.n_frames);
 	counter_add(&counters->ring_cycles, t[1] - t[0] + t[3] - t[2]);
 	counter_add(&counters->copy_cycles, t[2] - t[1]);
 	counter_add(&counters->signal_cycles, t[4] - t[3]);

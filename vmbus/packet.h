@@ -30,8 +30,9 @@ static inline uint64_t vmbus_packet_bytes(uint64_t extra_bytes, uint64_t payload
 	       VMBUS_PACKET_TRAILER_BYTES;
 }
 
-// Makes *packet of a copied header (struct vmbus_packet_header, as two words) at `pos` in a ring of `size` bytes of which `avail` are filled
-// from there. Returns 0 or -EBADMSG: then nobody knows where the next packet begins.
+// Makes *packet of a copied header (struct vmbus_packet_header, as two words) at `pos` in a ring of
+// `size` bytes of which `avail` are filled from there. Returns 0 or -EBADMSG: then nobody knows
+// where the next packet begins.
 static ALWAYS_INLINE int vmbus_packet_parse(const uint64_t header[2], uint32_t pos, uint32_t avail,
 					    uint32_t size, struct vmbus_packet *packet)
 {

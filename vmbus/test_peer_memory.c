@@ -224,7 +224,8 @@ static void gpadls_are_checked(void **state)
 				  .bytes = cpu_to_le64(rows[i].bytes),
 				  .n_runs = cpu_to_le32(rows[i].n),
 				  .channel = cpu_to_le32(rows[i].channel) },
-			.runs = { { cpu_to_le64(rows[i].gpa), cpu_to_le32(rows[i].run_bytes) } },
+			.runs = { { .gpa = cpu_to_le64(rows[i].gpa),
+				    .bytes = cpu_to_le32(rows[i].run_bytes) } },
 		};
 		int status = rig_ask_gpadl(&m);
 

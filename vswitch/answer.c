@@ -19,8 +19,8 @@ static void drop(const struct frame *f, enum drop reason)
 	worker_drop(f->out, f->v->port->index, DROP_RX, reason, f->m);
 }
 
-// Tells control about a customer address where the frame came from. mac: its own, or zero, when it is
-// only asked for.
+// Tells control about a customer address where the frame came from. mac: its own, or zero, when it
+// is only asked for.
 static void report(const struct frame *f, enum learn_kind kind, const struct ip_address *a,
 		   struct mac mac)
 {

@@ -322,6 +322,8 @@ static int make_ports(struct compiled *c, const struct vswitch_cfg *cfg, const s
 		uint16_t index = p->index;
 
 		c->ports[index] = keep;
+		if (index >= c->snap->n_ports)
+			c->snap->n_ports = index + 1u;
 		c->snap->ports[index] =
 			make_port(c, p, old, next_gen);
 		if (!keep || !c->snap->ports[index])

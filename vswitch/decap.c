@@ -20,25 +20,40 @@ static struct ip_address source_of(const struct encap_info *info)
 	return ip_address_of(info->ipv6 ? 6 : 4, info->source);
 }
 
-// Which of our providers the outer header at p is for, by MAC, VLAN and address; NULL: none.
-static const struct hnv_provider_cfg *provider_of(const struct hnv_underlay *u, const uint8_t *p,
-						  const struct encap_where *where)
+static ALWAYS_INLINE bool same_mac(const uint8_t *a, const uint8_t *b)
 {
+	return load_u32(a) == load_u32(b) && load_u16(a + 4) == load_u16(b + 4);
+}
+
+static ALWAYS_INLINE bool same_16(const uint8_t *a, const uint8_t *b)
+{
+	return !((load_u64(a) ^ load_u64(b)) | (load_u64(a + 8) ^ load_u64(b + 8)));
+}
+
+// Is the outer header at p for this one, by MAC, VLAN and address?
+static ALWAYS_INLINE bool is_for(const struct hnv_provider_cfg *c, const uint8_t *p,
+				 const struct encap_where *where)
+{
+	const uint8_t *ip = p + where->l3;
 	uint16_t vid = where->l3 == sizeof(struct eth_header)
 			       ? 0
 			       : be16_to_cpu(load_be16(p + 14)) & VID_MASK;
-	const uint8_t *to = p + where->l3 + (where->ipv6 ? offsetof(struct ipv6_header, dst)
-							 : offsetof(struct ipv4_header, dst));
 
-	for (uint16_t i = 0; i < u->n; i++) {
-		const struct hnv_provider_cfg *c = &u->providers[i];
+	if (!same_mac(p, c->mac.b) || c->vid != vid ||
+	    c->address.family != (where->ipv6 ? 6 : 4))
+		return false;
+	if (where->ipv6)
+		return same_16(ip + offsetof(struct ipv6_header, dst), c->address.b);
+	return load_u32(ip + offsetof(struct ipv4_header, dst)) == load_u32(c->address.b);
+}
 
-		if (c->vid == vid && memcmp(p, c->mac.b, sizeof(c->mac.b)) == 0 &&
-		    c->address.family == (where->ipv6 ? 6 : 4) &&
-		    memcmp(to, c->address.b, where->ipv6 ? 16 : 4) == 0)
-			return c;
-	}
-	return NULL;
+static ALWAYS_INLINE bool is_ours(const struct hnv_underlay *u, const uint8_t *p,
+				  const struct encap_where *where)
+{
+	for (uint16_t i = 0; i < u->n; i++)
+		if (is_for(&u->providers[i], p, where))
+			return true;
+	return false;
 }
 
 // Nobody knows who sent this; who learns may want to.
@@ -55,14 +70,23 @@ static void report_peer(struct decap *d, const struct hnv_subnet *subnet, uint8_
 	cache_tell(d->c, r.port, &r);
 }
 
-static uint16_t way_of(struct decap *d, struct last_peer *last, uint8_t encap,
-		       const struct encap_info *info)
+static ALWAYS_INLINE bool same_source(const struct last_peer *last, uint8_t encap,
+				      const struct encap_info *info)
+{
+	if (last->encap != encap || last->address.family != (info->ipv6 ? 6 : 4))
+		return false;
+	// Not 16 bytes of an IPv4 address: a wide load of what was just written by narrow stores.
+	return info->ipv6 ? same_16(last->address.b, info->source)
+			  : load_u32(last->address.b) == load_u32(info->source);
+}
+
+static ALWAYS_INLINE uint16_t way_of(struct decap *d, struct last_peer *last, uint8_t encap,
+				     const struct encap_info *info)
 {
 	const struct hnv *hnv = d->v->snap->hnv;
 	const struct hnv_subnet *subnet;
 
-	if (unlikely(last->encap != encap || last->address.family != (info->ipv6 ? 6 : 4) ||
-		     memcmp(last->address.b, info->source, sizeof(info->source)) != 0)) {
+	if (unlikely(!same_source(last, encap, info))) {
 		last->address = source_of(info);
 		last->encap = encap;
 		last->way = hnv_find_way(hnv, encap, &last->address);
@@ -92,11 +116,11 @@ static struct rte_mbuf *reassemble(struct decap *d, struct rte_mbuf *m, struct e
 
 // The frame's outer header off, if it is one of ours. Returns what stays of it, NULL: nothing, and
 // that is counted.
-static struct rte_mbuf *decap_one(struct decap *d, struct last_peer *last, struct rte_mbuf *m,
-				  uint64_t *from)
+static ALWAYS_INLINE struct rte_mbuf *decap_one(struct decap *d, struct last_peer *last,
+						struct rte_mbuf *m, uint64_t *from)
 {
-	const struct hnv *hnv = d->v->snap->hnv;
-	uint16_t port = d->v->port->index;
+	const struct hnv *hnv = d->hnv;
+	uint16_t port = d->port;
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct encap_where where;
 	enum encap_kind kind = encap_find(p, m->data_len, hnv->vxlan_port, &where);
@@ -105,7 +129,7 @@ static struct rte_mbuf *decap_one(struct decap *d, struct last_peer *last, struc
 	uint8_t encap;
 
 	*from = port;
-	if (kind == ENCAP_KIND_NONE || !provider_of(d->v->underlay, p, &where))
+	if (kind == ENCAP_KIND_NONE || !is_ours(d->underlay, p, &where))
 		return m;
 	if (unlikely(kind == ENCAP_KIND_FRAGMENT)) {
 		m = reassemble(d, m, &where, &kind);
@@ -129,6 +153,9 @@ void decap_batch(struct decap *d)
 	struct last_peer last = { 0 };
 	uint16_t kept = 0;
 
+	d->hnv = d->v->snap->hnv;
+	d->underlay = d->v->underlay;
+	d->port = d->v->port->index;
 	for (uint32_t i = 0; i < AHEAD && i < d->n; i++)
 		__builtin_prefetch(rte_pktmbuf_mtod(d->pkts[i], void *));
 	for (uint32_t i = 0; i < d->n; i++) {

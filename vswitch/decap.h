@@ -12,6 +12,10 @@ struct decap {
 	struct worker_out *out;
 	struct rte_mbuf **pkts; // [PORT_BATCH]
 	uint16_t n;
+	// What decap_batch reads for each frame, so that it is one load away.
+	uint16_t port;
+	const struct hnv *hnv;
+	const struct hnv_underlay *underlay;
 	uint64_t from[PORT_BATCH]; // w[2] of the level-1 key of each frame that stays
 };
 

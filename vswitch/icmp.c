@@ -158,7 +158,8 @@ static void swap(void *a, void *b, size_t n)
 // checksum.
 static void turn_v4(struct ipv4_header *ip)
 {
-	struct icmp_header *icmp = (struct icmp_header *)((uint8_t *)ip + (ip->version_ihl & 15) * 4);
+	uint8_t *l4 = (uint8_t *)ip + (ip->version_ihl & 15) * 4;
+	struct icmp_header *icmp = (struct icmp_header *)l4;
 	be16 before = load_be16(&ip->ttl);
 
 	swap(&ip->src, &ip->dst, 4);

@@ -47,6 +47,7 @@ struct sw_domain {
 
 struct snapshot {
 	uint32_t version;
+	uint32_t n_ports;                     // indices are below this
 	uint32_t n_domains;                   // fids are below this
 	const struct sw_domain *const *domains; // by fid; NULL: no such domain
 	const struct hnv *hnv; // virtual networks, or NULL: none

@@ -82,7 +82,7 @@ static uint8_t receivers_read(const struct scene *s, const struct packet *p)
 {
 	uint8_t fields = 0;
 
-	for (uint16_t i = 0; i < PORT_MAX; i++) {
+	for (uint32_t i = 0; i < s->snap->n_ports; i++) {
 		const struct sw_port *to = s->snap->ports[i];
 		const struct hnv_subnet *subnet = to ? s->snap->hnv->by_fid[to->native_fid] : NULL;
 

@@ -5,6 +5,7 @@
 
 struct rig *rig;
 struct reassembly *rig_reassembly;
+uint32_t rig_entries = 4096;
 const struct mac broadcast = { .b = { 255, 255, 255, 255, 255, 255 } };
 
 void rig_publish(void)
@@ -30,7 +31,7 @@ void rig_second(void)
 int rig_set_up(void **state)
 {
 	static const struct port_dev up;
-	struct pipeline_cfg cfg = { .cache = { .entries = 4096, .tsc_hz = RIG_TSC_HZ,
+	struct pipeline_cfg cfg = { .cache = { .entries = rig_entries, .tsc_hz = RIG_TSC_HZ,
 					      .reassembly = rig_reassembly } };
 	struct err err;
 

@@ -30,6 +30,7 @@ struct rig {
 };
 
 extern struct rig *rig;
+extern uint32_t rig_entries; // flows in each table of the next rig
 extern struct reassembly *rig_reassembly; // for the next rig's pipeline, if not NULL
 extern const struct mac broadcast;
 

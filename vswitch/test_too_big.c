@@ -55,8 +55,9 @@ static void sender_is_told(void **state)
 
 static void large_send_is_judged_by_its_segments(void **state)
 {
-	struct test_frame f = { .payload_bytes = 5000, .mss = WAY_MTU - 40, .tcp = true,
-				.request = true };
+	struct test_frame f = {
+		.payload_bytes = 5000, .mss = WAY_MTU - 40, .tcp = true, .request = true
+	};
 
 	hnv_send(0, frame_with(&f, host(10), host(20)));
 	assert_int_equal(rig->egress[UPLINK].n, 4);

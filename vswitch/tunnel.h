@@ -64,9 +64,9 @@ static ALWAYS_INLINE const struct way_header *tunnel_header(const struct view *v
 	return likely(hnv != NULL) ? rcu_get(&hnv->ways[way - WAY_FIRST].now) : NULL;
 }
 
-// Finishes what f->m asks of the way `w`: checksums computed, a large send cut, first bytes our own.
-// Returns how many frames came out, into out[TRANSMIT_MAX_SEGMENTS]; some may still lack headroom.
-// What dies is counted.
+// Finishes what f->m asks of the way `w`: checksums computed, a large send cut, first bytes our
+// own. Returns how many frames came out, into out[TRANSMIT_MAX_SEGMENTS]; some may still lack
+// headroom. What dies is counted.
 uint16_t tunnel_finish(const struct frame *f, const struct way_header *w, struct rte_mbuf **out);
 
 // Sends f->m, whatever it takes, to a way in virtual subnet f->p->vsid; its tag, if it has one, is

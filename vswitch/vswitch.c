@@ -218,6 +218,7 @@ struct fates {
 	const struct compiled *from, *to;
 	uint8_t ports[PORT_SLOTS]; // PORT_FORGETS, PORT_TOUCHES
 	bool any;
+	bool routed; // a receiver of routed packets reads other fields now: gateways ask anew
 };
 enum { PORT_FORGETS = 1, PORT_TOUCHES = 2 }; // what is learnt there; flows towards it
 
@@ -233,6 +234,8 @@ static enum fdb_fate fate_of(void *arg, uint16_t fid, uint16_t port, enum fdb_st
 
 	if (domain_goes(f, fid) || (fate & PORT_FORGETS && state == FDB_LEARNT))
 		return FDB_REMOVE;
+	if (f->routed && port == FDB_PORT_FLOOD)
+		return FDB_TOUCH;
 	return fate & PORT_TOUCHES ? FDB_TOUCH : FDB_KEEP;
 }
 
@@ -250,8 +253,10 @@ static void change_rest(struct vswitch *vs, const struct compiled *from, const s
 			continue;
 		if (!b || !same_vlans(from->ports[i], to->ports[i]) || !b->learning)
 			f.ports[i] |= PORT_FORGETS;
-		if (b && !sw_port_same_egress(a, b))
+		if (b && !sw_port_same_egress(a, b)) {
 			f.ports[i] |= PORT_TOUCHES;
+			f.routed |= to->snap->hnv && to->snap->hnv->by_fid[b->native_fid];
+		}
 		f.any |= f.ports[i];
 	}
 	if (f.any)

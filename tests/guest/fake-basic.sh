@@ -32,7 +32,7 @@ fake_stop v
 nic jumbo mtu=9000
 peer b 10.79.0.2/24 mtu=9000
 fake_start jumbo --mtu 9000 --address 10.79.0.9 driver
-expect_ping b 10.79.0.9 -s 8000 -M do
+expect_ping b 10.79.0.9 -s 8000 -M "do"
 fake_stop jumbo
 
 for size in 60 1514; do

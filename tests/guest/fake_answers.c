@@ -118,7 +118,8 @@ uint32_t fake_answers_tick(struct fake_answers *answers, double now,
 	uint8_t frame[98];
 	uint32_t bytes;
 
-	if (!answers->target || now - answers->last < PING_EVERY)
+	if (!answers->target || answers->n_pongs >= answers->count ||
+	    now - answers->last < PING_EVERY)
 		return 0;
 	answers->last = now;
 	bytes = answers->knows_target

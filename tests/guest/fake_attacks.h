@@ -44,5 +44,14 @@ void fake_attack_settle(struct fake_attacker *attacker);
 // index by `moved`, and rings.
 void fake_attack_raw(struct fake_attacker *attacker, const void *bytes, uint32_t n, uint32_t moved);
 
+// Lets the host work until it has answered more packets than `before`, or for a while. True: it
+// has.
+bool fake_attack_answered(struct fake_attacker *attacker, uint64_t before);
+
+static inline uint64_t fake_attack_n_answered(const struct fake_attacker *attacker)
+{
+	return attacker->driver->n_completed + attacker->driver->n_failed;
+}
+
 // True once channel 0 does not react any more: a packet that asks for a completion gets none.
 bool fake_attack_is_dead(struct fake_attacker *attacker);

@@ -11,11 +11,6 @@
 static const uint32_t odd_numbers[] = { 0, 1, 7, 8, 35, 36, 43, 44, 45, 100, 1514, 4096, 6144,
 					0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff };
 
-static uint64_t n_answered(const struct fake_driver *driver)
-{
-	return driver->n_completed + driver->n_failed;
-}
-
 // An NVSP message of any kind, with a completion. True: it came.
 static bool is_completed(struct fake_attacker *attacker, const void *message, uint32_t bytes)
 {
@@ -128,15 +123,14 @@ static bool section_fails(struct fake_attacker *attacker, uint32_t section, uint
 		.transaction = driver->cfg.tx_id + (uint64_t)(slot - driver->slots),
 		.payload = &nvsp, .payload_bytes = sizeof(nvsp),
 	};
-	uint64_t failed = driver->n_failed;
+	uint64_t failed = driver->n_failed, before = fake_attack_n_answered(attacker);
 
 	*slot = (struct fake_tx_slot){ .used = true, .section = NVSP_NO_SECTION };
 	driver->n_slots++;
 	if (fake_channel_put(driver->channels[0], &packet))
 		return false;
 	fake_driver_kick(driver);
-	fake_attack_settle(attacker);
-	return driver->n_failed == failed + 1;
+	return fake_attack_answered(attacker, before) && driver->n_failed == failed + 1;
 }
 
 static const char *sections_that_are_none(struct fake_attacker *attacker)
@@ -172,16 +166,12 @@ static bool is_answered(struct fake_attacker *attacker, const void *message, uin
 	struct fake_driver *driver = attacker->driver;
 	const struct fake_tx how = { .form = form };
 	const struct fake_raw raw = { message, bytes, NVSP_CHANNEL_DATA };
-	uint64_t before = n_answered(driver);
+	uint64_t before = fake_attack_n_answered(attacker);
 
 	if (fake_driver_put_raw(driver, &how, &raw))
 		return false;
 	fake_driver_kick(driver);
-	for (uint32_t i = 0; i < 100 && n_answered(driver) == before; i++) {
-		fake_driver_poll(driver);
-		fake_vmm_pump(attacker->vmm);
-	}
-	return n_answered(driver) == before + 1;
+	return fake_attack_answered(attacker, before);
 }
 
 // Every field of a packet and of its PPIs gets every odd number.
@@ -272,9 +262,8 @@ static const char *too_many_packets(struct fake_attacker *attacker)
 
 static void send_control(struct fake_attacker *attacker, const void *message, uint32_t bytes)
 {
-	// The answer, if there is one, was not waited for.
+	// The answer, if there is one, is not waited for.
 	fake_driver_rndis(attacker->driver, message, bytes, 0);
-	fake_attack_settle(attacker);
 }
 
 static const char *unknown_rndis_messages(struct fake_attacker *attacker)

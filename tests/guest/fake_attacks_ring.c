@@ -45,28 +45,23 @@ static bool put_frame(struct fake_attacker *attacker)
 	return fake_driver_put(attacker->driver, &tx) == 0;
 }
 
-static uint64_t n_answered(const struct fake_driver *driver)
-{
-	return driver->n_completed + driver->n_failed;
-}
-
 bool fake_attack_is_dead(struct fake_attacker *attacker)
 {
-	struct fake_driver *driver = attacker->driver;
 	uint64_t before;
 
 	fake_attack_settle(attacker);
-	before = n_answered(driver);
+	before = fake_attack_n_answered(attacker);
 	if (!put_frame(attacker))
 		return true;
-	fake_driver_kick(driver);
-	fake_channel_signal(channel_of(attacker)); // whatever was done to masks and indices
-	for (uint32_t i = 0; i < 200 && n_answered(driver) == before; i++) {
-		driver->awake[0] = true;
-		fake_driver_poll(driver);
-		fake_vmm_pump(attacker->vmm);
-	}
-	return n_answered(driver) == before;
+	fake_driver_kick(attacker->driver);
+	// Whatever was done to masks and indices, both look at their rings.
+	fake_channel_signal(channel_of(attacker));
+	attacker->driver->cfg.polls = true;
+	if (fake_attack_answered(attacker, before))
+		before = UINT64_MAX;
+	attacker->driver->cfg.polls = false;
+	attacker->driver->awake[0] = true;
+	return before != UINT64_MAX;
 }
 
 // --- indices -----------------------------------------------------------------------------------
@@ -79,10 +74,13 @@ static const char *write_index_beyond_the_ring(struct fake_attacker *attacker)
 		const uint32_t values[] = {
 			size, size + 8, UINT32_MAX, 1u << 31, next + 4, next + 1
 		};
+		uint64_t before = fake_attack_n_answered(attacker);
 
+		put_frame(attacker); // what lies there is a packet
 		store(&fake_channel_out_header(channel)->write, values[i]);
 		fake_channel_signal(channel);
-		if (!fake_attack_is_dead(attacker))
+		fake_attack_settle(attacker);
+		if (fake_attack_n_answered(attacker) != before || !fake_attack_is_dead(attacker))
 			return "an impossible write index was believed";
 		if (fake_attack_recover(attacker))
 			return "no recovery";
@@ -209,15 +207,14 @@ static bool gpa_fails(struct fake_attacker *attacker, const void *extra, uint32_
 		.transaction = driver->cfg.tx_id + (uint64_t)(slot - driver->slots),
 		.extra = extra, .extra_bytes = n, .payload = &nvsp, .payload_bytes = sizeof(nvsp),
 	};
-	uint64_t failed = driver->n_failed;
+	uint64_t failed = driver->n_failed, before = fake_attack_n_answered(attacker);
 
 	*slot = (struct fake_tx_slot){ .used = true, .section = NVSP_NO_SECTION };
 	driver->n_slots++;
 	if (fake_channel_put(channel_of(attacker), &packet))
 		return false;
 	fake_driver_kick(driver);
-	fake_attack_settle(attacker);
-	return driver->n_failed == failed + 1;
+	return fake_attack_answered(attacker, before) && driver->n_failed == failed + 1;
 }
 
 static const char *page_lists_that_lie(struct fake_attacker *attacker)

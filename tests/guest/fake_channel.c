@@ -84,6 +84,11 @@ static bool is_settled(void *arg)
 	return gpadl->state != FAKE_GPADL_SENT && gpadl->state != FAKE_GPADL_LEAVING;
 }
 
+int fake_gpadl_wait(struct fake_guest *guest, struct fake_gpadl *gpadl)
+{
+	return fake_guest_wait(guest, is_settled, gpadl);
+}
+
 int fake_gpadl_create(struct fake_guest *guest, uint32_t relid, const struct fake_buffer *buffer,
 		      uint32_t *id)
 {
@@ -94,7 +99,7 @@ int fake_gpadl_create(struct fake_guest *guest, uint32_t relid, const struct fak
 	if (ret)
 		return ret;
 	gpadl = fake_gpadl_find(guest, *id);
-	ret = fake_guest_wait(guest, is_settled, gpadl);
+	ret = fake_gpadl_wait(guest, gpadl);
 	if (!ret && gpadl->state == FAKE_GPADL_REFUSED) {
 		gpadl->state = FAKE_NO_GPADL;
 		ret = -EREMOTEIO;
@@ -116,7 +121,7 @@ int fake_gpadl_teardown(struct fake_guest *guest, uint32_t id)
 	message.relid = cpu_to_le32(gpadl->relid);
 	gpadl->state = FAKE_GPADL_LEAVING;
 	ret = fake_guest_post(guest, &message, sizeof(message));
-	return ret ? ret : fake_guest_wait(guest, is_settled, gpadl);
+	return ret ? ret : fake_gpadl_wait(guest, gpadl);
 }
 
 // --- open, close -------------------------------------------------------------------------------

@@ -170,6 +170,9 @@ int fake_gpadl_create(struct fake_guest *guest, uint32_t relid, const struct fak
 // GPADL_TEARDOWN, and waits for GPADL_TORNDOWN.
 int fake_gpadl_teardown(struct fake_guest *guest, uint32_t id);
 
+// Waits until the host has answered what was posted about it. Returns 0 or -ETIMEDOUT.
+int fake_gpadl_wait(struct fake_guest *guest, struct fake_gpadl *gpadl);
+
 // The GPADL of that number, or NULL.
 struct fake_gpadl *fake_gpadl_find(struct fake_guest *guest, uint32_t id);
 

@@ -315,7 +315,6 @@ static void look(void *arg, const struct netvsp_nic_info *info)
 	*search->info = *info;
 	search->info->counters = NULL;
 	search->found = true;
-	*search->total = (struct netvsp_counters){ 0 };
 	for (uint32_t i = 0; i < info->n_queues; i++)
 		for (size_t c = 0; c < sizeof(*info->counters) / sizeof(uint64_t); c++)
 			((uint64_t *)search->total)[c] += ((const uint64_t *)&info->counters[i])[c];
@@ -323,8 +322,11 @@ static void look(void *arg, const struct netvsp_nic_info *info)
 
 bool fake_switch_info(const char *nic, struct netvsp_nic_info *info, struct netvsp_counters *total)
 {
+	// cppcheck-suppress ctuuninitvar
 	struct search search = { nic, info, total, false };
 
+	*info = (struct netvsp_nic_info){ 0 };
+	*total = (struct netvsp_counters){ 0 };
 	netvsp_nic_list(look, &search);
 	return search.found;
 }

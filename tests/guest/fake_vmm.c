@@ -75,6 +75,8 @@ static void on_says(void *arg, const char *sentence)
 	snprintf(nic->says, sizeof(nic->says), "%s", sentence);
 }
 
+static void on_detached(void *arg, const char *why, bool final) { on_says(arg, why); }
+
 static void on_done(void *arg, uint64_t cookie, int status)
 {
 	struct fake_vmm_nic *nic = arg;
@@ -96,6 +98,7 @@ static const struct vmbus_nic_ops nic_ops = {
 	.doorbell = on_doorbell,
 	.target = on_target,
 	.closed = on_closed,
+	.detached = on_detached,
 	.says = on_says,
 	.done = on_done,
 	.gone = on_gone,

@@ -21,6 +21,7 @@ set -eu
 . "$(dirname "${BASH_SOURCE[0]}")/../scenario/lib.sh"
 
 declare -A pmd_pids=() pmd_in=() pmd_out=() fake_pids=()
+fake_command=() # what to start weft-fake-guest by, such as: nice -n -10
 
 # They see the end of their input when we are gone; a driver that waits for an answer does not.
 kill_guests()
@@ -96,13 +97,15 @@ pmd_has_received()
 	[ "$(pmd_get "$1" "d['received']")" -ge "$2" ]
 }
 
+# The switch has answered all that was sent, and nothing comes any more.
 pmd_is_quiet()
 {
 	local before
 	before=$(pmd_get "$1" "[x['received'] for x in n]")
 	sleep 0.2
 	pmd "$1" report
-	[ "$(pmd_get "$1" "[x['received'] for x in n]")" = "$before" ]
+	[ "$(pmd_get "$1" "[x['received'] for x in n]")" = "$before" ] &&
+		[ "$(pmd_get "$1" "all(f == x['descriptors'] for x in n for f in x['free_descriptors'])")" = True ]
 }
 
 pmd_quiet()
@@ -168,8 +171,8 @@ fake_start()
 	local name=$1
 	shift
 	rm -f "$dir/$name.fake"
-	timeout 170 "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic "${name%%.*}" "$@" \
-		>"$dir/$name.fake" 2>"$dir/$name.log" &
+	"${fake_command[@]}" "$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" \
+		--nic "${name%%.*}" "$@" >"$dir/$name.fake" 2>"$dir/$name.log" &
 	fake_pids[$name]=$!
 	wait_for 30 fake_is_up "$name" || fail "fake guest $name does not come up"
 }
@@ -182,7 +185,7 @@ fake_said()
 fake_wait()
 {
 	local status=0
-	wait "${fake_pids[$1]}" || status=$?
+	wait "${fake_pids[$1]}" 2>/dev/null || status=$?
 	unset "fake_pids[$1]"
 	[ "$status" = "${2:-0}" ] || fail "fake guest $1 ended with $status: $(fake_said "$1")"
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "netvsp/rndis.h"
 #include "tests/guest/fake_answers.h"
@@ -43,14 +44,16 @@ static const char help[] =
 	"  --form section|pages  where frames to send lie\n"
 	"  --seconds N       how long; default: until SIGTERM\n"
 	"  --scattered       guest memory is never contiguous\n"
+	"  --slow N          N packets are never acknowledged, the others in an odd order\n"
+	"  --truncate N      after half a second its memory is cut off at N pages\n"
 	"  --polls           the driver polls and asks for no interrupts\n"
 	"  --dpdk            ids as DPDK's driver has them\n";
 
 static struct {
 	const char *socket, *nic, *mode, *argument;
 	uint8_t token[32];
-	bool has_token, scattered, polls, dpdk, by_pages;
-	uint32_t address, vlan, mtu, n_channels, size;
+	bool has_token, scattered, polls, dpdk, by_pages, truncates;
+	uint32_t address, vlan, mtu, n_channels, size, slow, truncate;
 	uint64_t rate, count;
 	double seconds;
 } options = { .socket = "/run/weft/vmbus.sock", .mtu = 1500, .n_channels = 1, .size = 60 };
@@ -179,67 +182,107 @@ static uint32_t send_due(uint64_t *n_sent, struct mac to)
 static void report(uint64_t n_sent)
 {
 	const char *complaint = fake_guest_complaint(&vmm.guest);
+	uint32_t n_held = 0;
 
+	for (uint32_t i = 0; i < driver.n_sections; i++)
+		n_held += driver.held[i];
 	printf("{\"sent\": %lu, \"completed\": %lu, \"failed\": %lu, \"received\": %lu, "
 	       "\"numbered\": %lu, \"missing\": %lu, \"twice\": %lu, \"late\": %lu, \"bad\": %lu, "
 	       "\"held\": %u, \"answered\": %lu, \"pongs\": %lu, \"irqs\": %lu, "
 	       "\"complaint\": \"%s\"}\n",
 	       n_sent, driver.n_completed, driver.n_failed, driver.n_frames, received.n,
 	       received.highest - (received.n - received.n_twice), received.n_twice,
-	       received.n_late, received.n_bad, driver.n_xfers, answers.n_answered,
+	       received.n_late, received.n_bad, n_held, answers.n_answered,
 	       answers.n_pongs, vmm.n_irqs, complaint ? complaint : "");
 	fflush(stdout);
 }
 
-// Runs until the end. send: numbered frames go to `to`.
+// Acknowledges from the middle, until --slow packets are left.
+static void acknowledge(void)
+{
+	while (driver.n_xfers > options.slow)
+		if (!fake_driver_ack_nth(&driver, driver.n_xfers / 2))
+			break;
+}
+
+// Takes what came. Returns how much it was.
+static uint32_t receive(void)
+{
+	uint32_t n = fake_driver_poll(&driver);
+
+	if (options.slow)
+		acknowledge();
+	fake_driver_kick(&driver);
+	return n;
+}
+
+// Does all there is to do now. Returns how much it was. send: numbered frames go to `to`.
+static uint32_t work(bool send, struct mac to, uint64_t *n_sent)
+{
+	uint32_t n = fake_answers_tick(&answers, now(), send_frame, options.vlan);
+
+	if (send)
+		n += send_due(n_sent, to);
+	return n + receive();
+}
+
+static bool is_done(bool send, uint64_t n_sent)
+{
+	return is_over() || (answers.count && answers.n_pongs >= answers.count) ||
+	       (send && options.count && n_sent == options.count && !driver.n_slots);
+}
+
+// The guest's memory goes; it must not touch it any more. Returns when the switch has taken leave.
+static int cut_memory_off(void)
+{
+	if (ftruncate(vmm.guest.memory.fd, (off_t)options.truncate * VMBUS_PAGE_BYTES))
+		return fail("its memory cannot be cut off");
+	for (uint32_t i = 0; i < 5000 && !vmm.nics[0].n_says; i++)
+		fake_vmm_pump(&vmm);
+	return fail(vmm.nics[0].n_says ? vmm.nics[0].says : "nobody noticed");
+}
+
+// Runs until the end.
 static int run(bool send, struct mac to)
 {
 	uint64_t n_sent = 0, n_rounds = 0;
-	bool failed;
 
 	began = now();
-	while (!is_over()) {
-		uint32_t n = fake_driver_poll(&driver);
+	while (!is_done(send, n_sent)) {
+		uint32_t n = work(send, to, &n_sent);
 
-		if (send) {
-			n += send_due(&n_sent, to);
-			if (options.count && n_sent == options.count && !driver.n_slots)
-				break;
-		}
-		n += fake_answers_tick(&answers, now(), send_frame, options.vlan);
-		fake_driver_kick(&driver);
-		if (answers.count && answers.n_pongs >= answers.count)
-			break;
 		// With nothing to do it sleeps; else it looks at its sockets now and then.
 		if (!n)
 			fake_vmm_pump(&vmm);
 		else if (++n_rounds % 64 == 0)
 			fake_vmm_run(&vmm);
+		if (options.truncates && now() - began > 0.5)
+			return cut_memory_off();
 	}
 	// What is under way arrives: until nothing has come for a while.
-	for (uint32_t idle = 0; idle < 50; idle++) {
-		if (fake_driver_poll(&driver))
+	for (uint32_t idle = 0; idle < 100; idle++) {
+		if (receive())
 			idle = 0;
 		fake_vmm_pump(&vmm);
 	}
-	failed = fake_guest_complaint(&vmm.guest) || received.n_twice || received.n_bad ||
-		 answers.n_pongs < answers.count;
 	report(n_sent);
-	return failed;
+	return fake_guest_complaint(&vmm.guest) || received.n_twice || received.n_bad ||
+	       answers.n_pongs < answers.count;
 }
 
 static int attach(void)
 {
 	const struct fake_vmm_cfg cfg = {
-		.memory_flags = options.scattered ? FAKE_MEMORY_SCATTERED : 0,
+		.memory_flags = (options.scattered ? FAKE_MEMORY_SCATTERED : 0) |
+				(options.truncates ? FAKE_MEMORY_UNSEALED : 0),
 		.n_pages = 16384, .n_vps = options.n_channels, .max_rounds = 10000,
 		.path = options.socket, .nics = { options.nic }, .n_nics = 1,
 		.token = options.has_token ? options.token : NULL,
 	};
 	struct fake_driver_cfg guest = {
 		.mtu = options.mtu + 14, .n_subchannels = options.n_channels - 1,
-		.polls = options.polls, .receive = on_frame, .receive_pages = 1024,
-		.send_pages = 256,
+		.polls = options.polls, .receive = on_frame, .receive_pages = 4096,
+		.send_pages = 256, // 16 MiB and 1 MiB, as Linux
 	};
 
 	if (options.dpdk) {
@@ -317,7 +360,7 @@ static int run_mode(void)
 		return 1;
 	if (!strcmp(options.mode, "attack"))
 		return run_attacks(options.argument);
-	if (!strcmp(options.mode, "slow"))
+	if (!strcmp(options.mode, "slow") || options.slow)
 		driver.cfg.ack = FAKE_ACK_HOLD;
 	if (!strcmp(options.mode, "ping")) {
 		answers.target = fake_answers_address(options.argument);
@@ -370,7 +413,12 @@ static bool take_option(const char *name, const char *value)
 		options.by_pages = !strcmp(value, "pages");
 	else if (!strcmp(name, "seconds"))
 		options.seconds = strtod(value, NULL);
-	else if (!strcmp(name, "scattered"))
+	else if (!strcmp(name, "slow"))
+		options.slow = (uint32_t)number;
+	else if (!strcmp(name, "truncate")) {
+		options.truncates = true;
+		options.truncate = (uint32_t)number;
+	} else if (!strcmp(name, "scattered"))
 		options.scattered = true;
 	else if (!strcmp(name, "polls"))
 		options.polls = true;
@@ -386,7 +434,8 @@ static bool take_options(int argc, char **argv)
 		{ "address", 1, 0, 0 }, { "vlan", 1, 0, 0 }, { "mtu", 1, 0, 0 },
 		{ "channels", 1, 0, 0 }, { "rate", 1, 0, 0 }, { "count", 1, 0, 0 },
 		{ "size", 1, 0, 0 }, { "form", 1, 0, 0 }, { "seconds", 1, 0, 0 },
-		{ "scattered", 0, 0, 0 }, { "polls", 0, 0, 0 }, { "dpdk", 0, 0, 0 },
+		{ "slow", 1, 0, 0 }, { "truncate", 1, 0, 0 }, { "scattered", 0, 0, 0 },
+		{ "polls", 0, 0, 0 }, { "dpdk", 0, 0, 0 },
 		{ "help", 0, 0, 'h' }, { 0 },
 	};
 	int which, c;

@@ -61,10 +61,10 @@ static int init(const struct eal_cfg *cfg, uint32_t mib, bool huge)
 	char lcores[32], memory[16], *argv[MAX_ARGS] = {
 		"weft-pmd", huge ? "--in-memory" : "--no-shconf",
 		huge ? "--single-file-segments" : "--no-huge", "--no-telemetry",
-		"--iova-mode=va", "--no-pci", "--log-level=notice", "--lcores", lcores, "-m",
-		memory,
+		"--iova-mode=va", "--no-pci", "--log-level=notice", "--log-level=lib.eal:error",
+		"--lcores", lcores, "-m", memory,
 	};
-	int argc = 11;
+	int argc = 12;
 
 	// The driver waits for answers: asleep, for the switch may need this core.
 	rte_delay_us_callback_register(rte_delay_us_sleep);
@@ -106,7 +106,8 @@ static uint32_t wanted_mib(const struct eal_cfg *cfg, bool huge)
 {
 	uint64_t object = cfg->room + RTE_PKTMBUF_HEADROOM + 256, page = huge ? 64 : 4096;
 
-	return (uint32_t)(cfg->n_mbufs * ((object + page - 1) / page * page) >> 20) + OTHER_MIB +
+	object = (object + page - 1) / page * page;
+	return (uint32_t)((cfg->n_mbufs + cfg->n_more) * object >> 20) + OTHER_MIB +
 	       cfg->n_queues * QUEUE_MIB;
 }
 

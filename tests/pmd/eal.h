@@ -9,6 +9,7 @@
 struct eal_cfg {
 	int core;          // CPU of the one lcore
 	uint32_t n_mbufs;  // of the pool
+	uint32_t n_more;   // of other pools, at most
 	uint32_t n_queues; // of all NICs
 	uint32_t room;     // bytes of data of an mbuf, without headroom
 	bool no_huge;      // do without huge pages even if there are some

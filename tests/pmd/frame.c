@@ -175,6 +175,20 @@ void frame_write(const struct frame_cfg *cfg, const struct frame_place *place, u
 	write_csum(cfg, bytes, to);
 }
 
+void frame_set_flow(uint8_t *frame, uint32_t flow)
+{
+	struct ipv4_header *ip = (struct ipv4_header *)(frame + sizeof(struct eth_header));
+	struct udp_header *udp = (struct udp_header *)(ip + 1);
+	be16 from = load_be16((uint8_t *)&ip->src + 2), to = cpu_to_be16((uint16_t)flow);
+
+	// Twice: it stands in both addresses.
+	ip->csum = csum_update16(csum_update16(ip->csum, from, to), from, to);
+	store_be16((uint8_t *)&ip->src + 2, to);
+	store_be16((uint8_t *)&ip->dst + 2, to);
+	udp->src = cpu_to_be16(port_of(flow));
+	udp->dst = cpu_to_be16(port_of(flow + 1));
+}
+
 // --- checking ----------------------------------------------------------------------------------
 
 static bool checksums_hold(const uint8_t *frame, const struct layers *at,

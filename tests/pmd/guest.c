@@ -10,6 +10,8 @@
 
 #include "net/csum.h"
 
+#define READY_SPARE 1024 // mbufs beyond those that queues may hold
+#define READY_CACHE 256
 #define ATTACH_S 30      // to wait for the switch
 #define RECEIVE_BURSTS 8 // of one queue in its turn
 
@@ -121,6 +123,31 @@ int guest_return(struct guest *g, struct err *err)
 	return ret;
 }
 
+static void write_ready(struct rte_mempool *, void *arg, void *object, unsigned int)
+{
+	const struct guest *g = arg;
+	struct frame_place place = { 0 };
+
+	frame_write(&g->cfg.frames, &place, g->cfg.min_bytes,
+		    (uint8_t *)((struct rte_mbuf *)object)->buf_addr + RTE_PKTMBUF_HEADROOM);
+}
+
+int guest_prepare(struct guest *g, struct err *err)
+{
+	uint32_t n = g->cfg.n_queues * (g->cfg.port.n_descriptors + GUEST_BURST) + READY_SPARE;
+	char name[32];
+
+	if (!g->cfg.lean)
+		return 0;
+	snprintf(name, sizeof(name), "ready%u", g->nic.number);
+	g->ready = rte_pktmbuf_pool_create(name, n, READY_CACHE, 0,
+					   rte_pktmbuf_data_room_size(g->cfg.port.pool), 0);
+	if (!g->ready)
+		return err_set(err, ENOMEM, "no memory for %u frames", n);
+	rte_mempool_obj_iter(g->ready, write_ready, g);
+	return 0;
+}
+
 // --- sending -----------------------------------------------------------------------------------
 
 static struct rte_mbuf *from_pool(struct guest *g)
@@ -192,13 +219,43 @@ static uint32_t pick_bytes(struct guest *g)
 	return g->cfg.min_bytes + (uint32_t)((uint64_t)g->random * spread >> 32);
 }
 
+// The flow whose turn it is in a queue.
+static uint32_t next_flow(struct guest *g, uint32_t queue)
+{
+	struct guest_queue *q = &g->queues[queue];
+	uint32_t n = g->cfg.n_flows / g->cfg.n_queues;
+	uint32_t flow = q->turn * g->cfg.n_queues + queue;
+
+	q->turn = q->turn + g->order_step < n ? q->turn + g->order_step :
+						q->turn + g->order_step - n;
+	return flow;
+}
+
+// Fills the backlog with n frames that were made before: only their flow is new.
+static void take_ready(struct guest *g, uint32_t queue, uint32_t n)
+{
+	struct guest_backlog *b = &g->queues[queue].backlog;
+
+	if (rte_pktmbuf_alloc_bulk(g->ready, b->frames, n)) {
+		g->counters.no_mbuf++;
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = b->frames[i];
+
+		m->data_len = (uint16_t)g->cfg.min_bytes;
+		m->pkt_len = g->cfg.min_bytes;
+		frame_set_flow(rte_pktmbuf_mtod(m, uint8_t *), next_flow(g, queue));
+	}
+	g->counters.sent_bytes += (uint64_t)n * g->cfg.min_bytes;
+	b->n = n;
+}
+
 // The next frame of a queue, or NULL without mbufs.
 static struct rte_mbuf *make_frame(struct guest *g, uint32_t queue)
 {
 	static uint8_t scratch[FRAME_MAX_BYTES];
-	struct guest_queue *q = &g->queues[queue];
-	uint32_t n = g->cfg.n_flows / g->cfg.n_queues, bytes = pick_bytes(g);
-	uint32_t flow = q->turn * g->cfg.n_queues + queue;
+	uint32_t bytes = pick_bytes(g), flow = next_flow(g, queue);
 	struct frame_place place = { flow, g->numbers[flow], (uint8_t)queue };
 	struct rte_mbuf *m;
 
@@ -216,9 +273,21 @@ static struct rte_mbuf *make_frame(struct guest *g, uint32_t queue)
 	}
 	request_offloads(g, m);
 	g->numbers[flow] += g->cfg.frames.tcp ? bytes - frame_header_bytes(&g->cfg.frames) : 1;
-	q->turn = q->turn + g->order_step < n ? q->turn + g->order_step :
-						q->turn + g->order_step - n;
 	return m;
+}
+
+static void make_frames(struct guest *g, uint32_t queue, uint32_t n)
+{
+	struct guest_backlog *b = &g->queues[queue].backlog;
+
+	while (b->n < n) {
+		struct rte_mbuf *m = make_frame(g, queue);
+
+		if (!m)
+			break;
+		g->counters.sent_bytes += m->pkt_len;
+		b->frames[b->n++] = m;
+	}
 }
 
 // How many frames the limits let out now.
@@ -265,14 +334,10 @@ uint32_t guest_send(struct guest *g, uint32_t queue)
 	if (!b->n) {
 		n = allowed(g);
 		b->first = 0;
-		while (b->n < n) {
-			struct rte_mbuf *m = make_frame(g, queue);
-
-			if (!m)
-				break;
-			g->counters.sent_bytes += m->pkt_len;
-			b->frames[b->n++] = m;
-		}
+		if (g->ready)
+			take_ready(g, queue, n);
+		else
+			make_frames(g, queue, n);
 		g->counters.sent += b->n;
 		g->rate_sent += b->n;
 	}
@@ -302,6 +367,14 @@ static void enter(struct guest *g, const struct frame_seen *seen)
 		ledger_frame(ledger, seen->place.flow, seen->place.number);
 }
 
+// Is it to us? What a switch floods is not.
+static bool is_ours(const struct guest *g, const struct rte_mbuf *m)
+{
+	const struct eth_header *eth = rte_pktmbuf_mtod(m, const struct eth_header *);
+
+	return g->cfg.frames.n_macs > 1 || memcmp(&eth->dst, &g->port.mac, sizeof(eth->dst)) == 0;
+}
+
 static void look_at(struct guest *g, const struct rte_mbuf *m)
 {
 	struct frame_claims claims = {
@@ -313,6 +386,10 @@ static void look_at(struct guest *g, const struct rte_mbuf *m)
 	struct frame_seen seen;
 	enum frame_verdict verdict = FRAME_CORRUPT;
 
+	if (!is_ours(g, m)) {
+		g->counters.foreign++;
+		return;
+	}
 	g->counters.ip_good += claims.ip_good;
 	g->counters.l4_good += claims.l4_good;
 	if (m->data_len == m->pkt_len) // the switch delivers in one piece
@@ -392,7 +469,7 @@ static uint32_t receive_burst(struct guest *g, uint32_t queue)
 		echo(g, queue, pkts, n);
 		return n;
 	}
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && !g->cfg.lean; i++)
 		look_at(g, pkts[i]);
 	rte_pktmbuf_free_bulk(pkts, n);
 	return n;

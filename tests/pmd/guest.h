@@ -35,6 +35,7 @@ struct guest_cfg {
 	struct nic_cfg nic;
 	struct port_cfg port;
 	bool sends, echoes;
+	bool lean; // sends frames made in advance, counts what comes
 	struct frame_cfg frames; // src is filled in
 	uint32_t n_flows, chain, min_bytes, max_bytes;
 	uint16_t mss, vlan;
@@ -48,6 +49,7 @@ struct guest {
 	struct nic nic;
 	struct port port;
 	struct guest_queue queues[NIC_MAX_QUEUES];
+	struct rte_mempool *ready; // lean: mbufs with a frame in them
 	uint32_t *numbers; // [n_flows]: of each flow's next frame
 	uint32_t order_step;
 	uint32_t random;
@@ -61,6 +63,9 @@ struct guest {
 // Attaches and starts it. number: among the process's NICs. Returns 0 or -errno.
 int guest_open(struct guest *guest, const struct guest_cfg *cfg, uint32_t number, struct err *err);
 void guest_close(struct guest *guest);
+
+// Lean: makes the frames, once it is known to whom. Returns 0 or -errno.
+int guest_prepare(struct guest *guest, struct err *err);
 
 // Takes the driver away and gives the device to a new one, through the same connection.
 int guest_reopen(struct guest *guest, struct err *err);

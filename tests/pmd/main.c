@@ -24,6 +24,7 @@
 #define LARGE_ROOM 9600
 #define IDLE_ROUNDS 64    // without a frame, before it sleeps
 #define IDLE_NS 50000
+#define ATTACH_NS 50000000 // who does nothing does it slowly
 #define CHORES_ROUNDS 256 // rounds between two looks at clock, commands and NICs
 #define DRAIN_QUIET_S 0.3 // nothing has come for so long: nothing will
 #define DRAIN_S 10.0
@@ -116,6 +117,7 @@ static struct guest_cfg guest_cfg(const struct app *a, uint32_t i)
 			  .pool = a->eal.pool },
 		.sends = (opt->mode == MODE_PAIR && !second) || opt->mode == MODE_SEND,
 		.echoes = opt->mode == MODE_ECHO,
+		.lean = opt->lean,
 		.frames = { .dst = opt->to,
 			    .sender = (uint8_t)(opt->sender + i),
 			    .n_macs = opt->macs,
@@ -171,6 +173,7 @@ static int start_eal(struct app *a, struct err *err)
 	bool large = a->opt.mtu > 1500;
 	struct eal_cfg cfg = { .core = (int)a->opt.core,
 			       .n_mbufs = mbufs(&a->opt),
+			       .n_more = a->opt.lean ? mbufs(&a->opt) / 2 : 0,
 			       .n_queues = a->opt.n_nics * a->opt.queues,
 			       .room = large ? LARGE_ROOM : MBUF_ROOM,
 			       .no_huge = a->opt.no_huge,
@@ -204,6 +207,8 @@ static int open_all(struct app *a, struct err *err)
 		ret = guest_open(&a->guests[i], &cfg, i, err);
 	}
 	join_pairs(a);
+	for (uint32_t i = 0; !ret && i < a->n_guests; i++)
+		ret = guest_prepare(&a->guests[i], err);
 	return ret;
 }
 
@@ -385,9 +390,9 @@ static void chores(struct app *a)
 		a->done = true;
 }
 
-static void nap(void)
+static void nap(const struct app *a)
 {
-	struct timespec t = { .tv_nsec = IDLE_NS };
+	struct timespec t = { .tv_nsec = a->opt.mode == MODE_ATTACH ? ATTACH_NS : IDLE_NS };
 
 	nanosleep(&t, NULL);
 }
@@ -407,7 +412,7 @@ static void run(struct app *a)
 			print(report_make(a->guests, a->n_guests, a->ran));
 		}
 		if (idle > IDLE_ROUNDS && !a->opt.poll)
-			nap();
+			nap(a);
 		if (++a->round % CHORES_ROUNDS == 0 || idle > IDLE_ROUNDS)
 			chores(a);
 	}

@@ -37,6 +37,7 @@ static const char usage[] =
 	"  --no-fill            headers only, the payload is not looked at\n"
 	"  --to MAC             of send\n"
 	"  --one-way            pair: the second only receives\n"
+	"  --lean               pair: frames are made in advance and only counted, for benches\n"
 	"process\n"
 	"  --core N             CPU that works (0)      --no-huge  --poll  never sleep\n"
 	"  --control            take commands from standard input, answer each by a line of JSON:\n"
@@ -93,6 +94,7 @@ static const struct setting settings[] = {
 	FLAG("csum", csum),
 	FLAG("no-fill", no_fill),
 	FLAG("one-way", one_way),
+	FLAG("lean", lean),
 	FLAG("no-huge", no_huge),
 	FLAG("poll", poll),
 	FLAG("control", control),
@@ -181,6 +183,10 @@ static int parse_rest(int argc, char **argv, struct options *opt, struct err *er
 		opt->nics[i] = argv[optind + 1 + (int)i];
 	if (opt->mode == MODE_PAIR && opt->n_nics % 2)
 		return err_set(err, EINVAL, "pair needs an even number of NICs");
+	if (opt->lean && (opt->mode != MODE_PAIR || opt->ipv6 || opt->csum || opt->mss ||
+			  opt->vlan || opt->macs > 1 || opt->chain > 1 ||
+			  opt->min_bytes != opt->max_bytes))
+		return err_set(err, EINVAL, "--lean is for pairs and plain frames of one size");
 	if (opt->flows % opt->queues)
 		return err_set(err, EINVAL, "--flows must be a multiple of --queues");
 	return 0;

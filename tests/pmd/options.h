@@ -25,7 +25,7 @@ struct options {
 	uint32_t seconds;     // 0: until told to stop
 	uint32_t mss, vlan;   // 0: none
 	struct mac to;        // MODE_SEND
-	bool ipv6, csum, no_fill, one_way;
+	bool ipv6, csum, no_fill, one_way, lean;
 	// The process
 	bool no_huge, poll, control;
 };

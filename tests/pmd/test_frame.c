@@ -104,6 +104,22 @@ static void offloads_leave_work(void **)
 	}
 }
 
+// A frame of another flow is one that frame_write might have written, but for its tag.
+static void flows_are_changed(void **)
+{
+	const struct frame_cfg cfg = { .sender = 9, .fill = true };
+	static uint8_t other[200];
+
+	for (uint32_t flow = 0; flow < FRAME_MAX_FLOWS; flow += 997) {
+		struct frame_place place = { 12345, 7, 0 }, other_place = { flow, 7, 0 };
+
+		frame_write(&cfg, &place, sizeof(other), frame);
+		frame_write(&cfg, &other_place, sizeof(other), other);
+		frame_set_flow(frame, flow);
+		assert_memory_equal(frame, other, frame_header_bytes(&cfg));
+	}
+}
+
 static void books_are_kept(void **)
 {
 	struct ledger l;
@@ -146,6 +162,7 @@ int main(void)
 		cmocka_unit_test(frames_are_recognised),
 		cmocka_unit_test(damage_is_seen),
 		cmocka_unit_test(offloads_leave_work),
+		cmocka_unit_test(flows_are_changed),
 		cmocka_unit_test(books_are_kept),
 	};
 

@@ -17,7 +17,7 @@ kernel_vxlan()
 	[ $# -lt 6 ] || words=${*:6}
 	ns_add "$tenant"
 	# shellcheck disable=SC2086 # words
-	ip -n "$(ns "$host")" link add "vx$vni" mtu "${VXLAN_MTU:-1500}" address \
+	ip -n "$(ns "$host")" link add name "vx$vni" mtu "${VXLAN_MTU:-1500}" address \
 		"$(tenant_mac "$address")" type vxlan id "$vni" local "$pa" dstport 4789 \
 		nolearning ttl 64 $words
 	ip -n "$(ns "$host")" link set "vx$vni" netns "$(ns "$tenant")" name eth0

@@ -75,11 +75,11 @@ ovs_tenant()
 {
 	local host=$1 tenant=$2 address=$3 mtu=${4:-1500}
 	ns_add "$tenant"
-	ip -n "$(ns "$host")" link add "$tenant" mtu "$mtu" type veth peer name eth0 mtu "$mtu" \
+	ip -n "$(ns "$host")" link add name "$tenant" mtu "$mtu" type veth peer name eth0 mtu "$mtu" \
 		address "$(tenant_mac "$address")" netns "$(ns "$tenant")"
 	plain_frames "$host" "$tenant"
 	plain_frames "$tenant" eth0
-	ip -n "$(ns "$host")" link set "$tenant" up
+	ip -n "$(ns "$host")" link set dev "$tenant" up
 	ip -n "$(ns "$tenant")" link set eth0 up
 	address_add "$tenant" "$address"
 	ovs_vsctl "$host" add-port br0 "$tenant"

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The switches that are compared over an underlay: port 0 is a tenant's, port 1 the wire.
+
+One provider is the switch, 192.168.100.1; the other, 192.168.100.2, is the generator behind port 1,
+whose frames come encapsulated. A case says what is measured (`way`): `encap` saturates port 0 and
+lets port 1 speak just enough that its tenants stay known, `decap` the reverse, `route` saturates
+both, and tenants are in two subnets with a router between.
+"""
+import os
+
+from switches import Ovs, run
+
+NEAR, FAR = "192.168.100.1", "192.168.100.2"
+NEAR_MAC, FAR_MAC = "02:00:00:00:ee:01", "02:00:00:00:ee:11"
+SUBNET, OTHER_SUBNET = 5001, 5002  # VSID or VNI of both, or of the tenants behind the wire
+ROUTER_MAC = "02:00:00:00:ee:99"
+TRICKLE = 20000  # frames a second of the side that is not measured
+
+
+class Tunnels:
+    """What all of them have in common: the traffic. To be mixed in before a Switch."""
+
+    def streams(self):
+        case = self.case
+        rates = {"encap": (0, TRICKLE), "decap": (TRICKLE, 0), "route": (0, 0)}[case.way]
+        subnet = OTHER_SUBNET if case.way == "route" else SUBNET
+        outer = "encap=%s,vni=%d,oside=1,odmac=%s,flowid=0" % (case.tunnel, subnet, NEAR_MAC)
+        return ["side=0,rate=%d,%s" % (rates[0], case.traffic),
+                "side=1,rate=%d,%s,%s" % (rates[1], case.traffic, outer)]
+
+
+class OvsTunnels(Tunnels, Ovs):
+    """Open vSwitch: a bridge for tenants, a bridge for the wire, a tunnel port between them."""
+
+    KINDS = {"vxlan": "vxlan", "nvgre": "gre"}
+
+    def key(self, subnet):
+        """NVGRE's VSID is the upper 24 bits of GRE's key; the FlowID below it is 0."""
+        return subnet << 8 if self.case.tunnel == "nvgre" else subnet
+
+    def add_bridge(self, case):
+        devices = self.devices()
+        mtu = "mtu_request=%d" % max(1600, case.size + 100)
+        key = "flow" if case.way == "route" else str(self.key(SUBNET))
+        self.vsctl("add-br", "br-wire", "--", "set", "bridge", "br-wire", "datapath_type=netdev",
+                   "other-config:hwaddr=" + NEAR_MAC, "--",
+                   "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev",
+                   "other-config:mac-table-size=1000000", "other-config:mac-aging-time=3600")
+        for bridge, port, device in ("br-wire", "p1", devices[1]), ("br0", "p0", devices[0]):
+            self.vsctl("add-port", bridge, port, "--", "set", "Interface", port, "type=dpdk", mtu,
+                       "options:dpdk-devargs=\"%s\"" % device)
+        run("ip", "address", "add", NEAR + "/24", "dev", "br-wire")
+        run("ip", "link", "set", "br-wire", "up")
+        self.appctl("ovs/route/add", "192.168.100.0/24", "br-wire")
+        self.appctl("tnl/neigh/set", "br-wire", FAR, FAR_MAC)
+        self.vsctl("add-port", "br0", "tunnel", "--", "set", "Interface", "tunnel",
+                   "type=" + self.KINDS[case.tunnel], "options:remote_ip=" + FAR,
+                   "options:key=" + key)
+        if case.way == "route":
+            self.add_routes()
+
+    def add_routes(self):
+        """Both ways: the subnet of the other side, its MAC, a TTL less."""
+        rewrite = "dec_ttl,set_field:%s->eth_src,set_field:%%s->eth_dst" % ROUTER_MAC
+        out = "in_port=p0,ip,nw_dst=10.2.0.0/16,actions=%s,set_field:%#x->tun_id,output:tunnel" % (
+            rewrite % "02:00:10:00:00:00", self.key(OTHER_SUBNET))
+        back = "in_port=tunnel,tun_id=%#x,ip,nw_dst=10.1.0.0/16,actions=%s,output:p0" % (
+            self.key(OTHER_SUBNET), rewrite % "02:00:00:00:00:00")
+        for flow in out, back:
+            run("ovs-ofctl", "add-flow", "unix:" + self.place.path("br0.mgmt"), flow)
+
+    def stop(self):
+        super().stop()
+        if os.path.exists(self.place.path("br-wire.mgmt")):
+            os.unlink(self.place.path("br-wire.mgmt"))
