@@ -7,10 +7,10 @@
 
 // The numbers by which one configuration's objects are known.
 struct numbers {
-	struct numbering switches, ports, rules;
+	struct numbering switches, ports, rules, networks, subnets;
 };
 
-// All three, beside those in force; resting_ports[PORT_MAX] are indices not to be given out. 0, or
+// All of them, beside those in force; resting_ports[PORT_MAX] are indices not to be given out. 0, or
 // -errno with a sentence.
 int numbers_make(const struct model *model, const struct numbers *old, const bool *resting_ports,
 		 struct numbers *out, struct err *err);
