@@ -24,8 +24,9 @@ for name in red blue; do
 done
 fabric_record w red 10.1.0.1 192.0.2.1
 fabric_record w blue 10.1.0.4 192.0.2.1
-fabric_tenant w red-a red 10.1.0.1/24
-fabric_tenant w blue-a blue 10.1.0.4/24
+# They have no address: nothing is heard of them but what we send.
+on w peer red-a - subnet=red mac="$(tenant_mac 10.1.0.1)"
+on w peer blue-a - subnet=blue mac="$(tenant_mac 10.1.0.4)"
 provider x 192.0.2.2/24
 address_add x 192.0.2.3/24
 pa_mac=$(on w weft get provider pa mac)
@@ -73,7 +74,7 @@ expect_dead TunnelNoKey nvgre flags=0x0000
 expect_dead TunnelFlags nvgre flags=0xa000                 # a checksum
 expect_dead TunnelFlags nvgre flags=0x3000                 # a sequence number
 expect_dead TunnelFlags vxlan vsid=5002 flags=0
-expect_dead OuterProtocol nvgre type=0x0800
+expect_dead NotForUs nvgre type=0x0800                    # no NVGRE: nothing of ours
 expect_dead InnerVlan nvgre vlan=100
 expect_dead InnerVlan vxlan vsid=5002 vlan=100
 expect_dead TunnelToTunnel nvgre dmac="$(tenant_mac 10.1.0.3)"  # for another host

@@ -63,7 +63,7 @@ wait_for 5 listens b 5201 || fail "iperf3 does not listen"
 in_ns a timeout 60 iperf3 -J -t 4 -c 10.2.0.2 -u -b 20M -l 1000 >"$dir/iperf" &
 client=$!
 wait_for 5 grep -q . <(on h1 counter a rx_packets)
-records 192.0.2.77 >"$dir/first"
+records 192.0.2.1 >"$dir/first"
 records 192.0.2.2 >"$dir/second"
 for h in h1 h2; do
 	on "$h" expect_ok weft apply "$dir/first"
