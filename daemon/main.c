@@ -222,7 +222,8 @@ static int init_workers(struct daemon *d, struct err *err)
 
 static void send_frame(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes)
 {
-	devices_send(((struct daemon *)ctx)->devices, port, frame, bytes);
+	devices_send(((struct daemon *)ctx)->devices,
+		     &(struct devices_frame){ port, frame, bytes });
 }
 
 // Controllers may want to know, and add a record.

@@ -199,6 +199,7 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 
 	switch ((enum op)p.op) {
 	case OP_FORWARD:
+	case OP_PROBE:
 		if (where.tag == TAG_WAY)
 			snprintf(text, size, "to way %u", where.port);
 		else

@@ -113,7 +113,9 @@ void worker_stop_all(struct worker **workers, unsigned int n);
 void worker_publish(struct worker *w, struct worker_plan *plan);
 
 // The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. From
-// WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port). control.
+// WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port); with
+// WORKER_INTO in mbuf.port they are taken as if that port had received them. control.
+#define WORKER_INTO 0x8000u
 struct rte_ring *worker_handover(struct worker *to, unsigned int from);
 
 // Wakes it if it sleeps. Any thread.

@@ -145,6 +145,7 @@ struct hnv_underlay {
 	const struct hnv_provider_cfg *providers; // [n]
 };
 
+struct probe_table;   // probe.h
 struct hnv_neighbors; // (fid, customer address) → MAC
 struct hnv_index;     // immutable hashes: VSID → subnet, provider → way
 
@@ -158,6 +159,7 @@ struct hnv {
 	const struct hnv_index *index;
 	struct hnv_neighbors *neighbors; // shared by all snapshots, RCU-safe
 	const struct way *ways;                // [WAY_MAX], shared by all snapshots
+	const struct probe_table *probes;      // likewise; NULL: none
 };
 
 // The subnet of a VSID as it came by `encap`, or NULL. worker.

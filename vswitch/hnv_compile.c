@@ -427,6 +427,7 @@ static int make_image(struct hnv_image *im, struct hnv_shared *s, const struct h
 						 im->n_ways)
 			      : NULL,
 		.neighbors = s->neighbors,
+		.probes = &s->probes,
 		.ways = s->ways,
 	};
 	free(list);
