@@ -547,7 +547,8 @@ void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32
 	struct device *p = d->ports[port % PORT_SLOTS];
 	struct worker *owner = p ? d->cfg.workers[p->plan.owner[0]] : NULL;
 	struct rte_ring *ring = owner ? worker_handover(owner, WORKER_MAX) : NULL;
-	struct rte_mbuf *m = ring && p->state == OPEN ? rte_pktmbuf_alloc(d->cfg.pools->small) : NULL;
+	bool can = ring && p->state == OPEN;
+	struct rte_mbuf *m = can ? rte_pktmbuf_alloc(d->cfg.pools->small) : NULL;
 	uint32_t padded = RTE_MAX(bytes, 60u); // IEEE 802.3, 3.2.8
 	char *to = m ? rte_pktmbuf_append(m, (uint16_t)padded) : NULL;
 

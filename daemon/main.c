@@ -247,7 +247,8 @@ static int init_devices(struct daemon *d, struct err *err)
 					 .n_workers = d->opt.n_workers,
 					 .socket = d->opt.socket,
 					 .event = on_port_event, .arg = d };
-	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown, .ctx = d };
+	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown,
+					     .ctx = d };
 
 	vswitch_set_hooks(d->vswitch, &hooks);
 	return devices_create(&cfg, &d->devices, err);
