@@ -229,9 +229,8 @@ struct way_key {
 static int compare_keys(const void *a, const void *b)
 {
 	const struct way_key *x = a, *y = b;
-	int order = memcmp(&x->provider, &y->provider, sizeof(x->provider));
 
-	return order ? order : x->encap - y->encap;
+	return memcmp(&x->provider, &y->provider, sizeof(x->provider));
 }
 
 static bool is_ours(const struct hnv_cfg *cfg, const struct ip_address *a)
@@ -256,38 +255,63 @@ static uint16_t fresh_way(struct hnv_shared *s, const uint8_t *taken)
 	return 0;
 }
 
+// What a step to new numbers works with.
+struct numbering_ways {
+	struct hnv_shared *s;
+	const struct hnv_image *old; // keeps its numbers
+	uint8_t taken[WAY_MAX];
+	bool in_use[HNV_N_ENCAPS]; // by any subnet or record
+};
+
+// The ways to one provider, by every encapsulation in use: what it routes to a subnet of ours
+// comes by that subnet's, whatever its own records say. 0, or -ENOSPC.
+static int number_provider(struct hnv_image *im, struct numbering_ways *n,
+			   const struct ip_address *provider, uint16_t ways[HNV_N_ENCAPS])
+{
+	for (uint8_t encap = 0; encap < HNV_N_ENCAPS; encap++) {
+		uint16_t way = n->old ? hnv_find_way(&n->old->hnv, encap, provider) : 0;
+
+		if (!n->in_use[encap])
+			continue;
+		if (!way)
+			way = fresh_way(n->s, n->taken);
+		if (!way)
+			return -ENOSPC;
+		n->taken[way - WAY_FIRST] = 1;
+		// Nobody looks at a fresh number before it is published.
+		n->s->ways[way - WAY_FIRST].provider = *provider;
+		n->s->ways[way - WAY_FIRST].encap = encap;
+		im->ways[im->n_ways++] = way;
+		ways[encap] = way;
+	}
+	return 0;
+}
+
 // Numbers for keys[n], sorted: those of `old` where it has them.
 static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_t n,
 		       struct hnv_shared *s, const struct hnv_image *old)
 {
-	uint8_t *taken = calloc(WAY_MAX, 1);
-	uint16_t way = 0;
+	struct numbering_ways *numbering = calloc(1, sizeof(*numbering));
+	uint16_t ways[HNV_N_ENCAPS] = { 0 };
+	int ret = 0;
 
-	if (!taken)
+	if (!numbering)
 		return -ENOMEM;
+	numbering->s = s;
+	numbering->old = old;
 	for (uint32_t i = 0; old && i < old->n_ways; i++)
-		taken[old->ways[i] - WAY_FIRST] = 1;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct way_key *k = &keys[i];
-
-		if (i == 0 || compare_keys(&keys[i - 1], k) != 0) {
-			way = old ? hnv_find_way(&old->hnv, k->encap, &k->provider) : 0;
-			if (!way)
-				way = fresh_way(s, taken);
-			if (!way) {
-				free(taken);
-				return -ENOSPC;
-			}
-			taken[way - WAY_FIRST] = 1;
-			// Nobody looks at a fresh number before it is published.
-			s->ways[way - WAY_FIRST].provider = k->provider;
-			s->ways[way - WAY_FIRST].encap = k->encap;
-			im->ways[im->n_ways++] = way;
-		}
-		im->record_ways[k->record] = way;
+		numbering->taken[old->ways[i] - WAY_FIRST] = 1;
+	for (uint32_t i = 0; i < im->cfg.n_subnets; i++)
+		numbering->in_use[im->cfg.subnets[i].encap] = true;
+	for (uint32_t i = 0; i < n; i++)
+		numbering->in_use[keys[i].encap] = true;
+	for (uint32_t i = 0; i < n && !ret; i++) {
+		if (i == 0 || !ip_address_equal(&keys[i - 1].provider, &keys[i].provider))
+			ret = number_provider(im, numbering, &keys[i].provider, ways);
+		im->record_ways[keys[i].record] = ways[keys[i].encap];
 	}
-	free(taken);
-	return 0;
+	free(numbering);
+	return ret;
 }
 
 static int make_ways(struct hnv_image *im, struct hnv_shared *s, const struct hnv_image *old)
@@ -297,7 +321,7 @@ static int make_ways(struct hnv_image *im, struct hnv_shared *s, const struct hn
 	int ret;
 
 	im->record_ways = calloc(im->cfg.n_records + 1, sizeof(*im->record_ways));
-	im->ways = calloc(im->cfg.n_records + 1, sizeof(*im->ways));
+	im->ways = calloc(HNV_N_ENCAPS * im->cfg.n_records + 1ul, sizeof(*im->ways));
 	if (!keys || !im->record_ways || !im->ways) {
 		free(keys);
 		return -ENOMEM;
