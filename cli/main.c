@@ -156,6 +156,8 @@ const struct command commands[] = {
 	  command_counters },
 	{ "watch", "[TYPE [NAME]] [--interval SECONDS]", "rates and events, live", 0, 2,
 	  OPTION_INTERVAL, command_watch },
+	{ "test", "path from=PORT to=ADDRESS | jumbo to=PROVIDER",
+	  "probes a tenant's path, or the underlay with large packets", 1, -1, 0, command_test },
 	{ "call", "METHOD [KEY=VALUE]...", "calls any method; weft describe --json lists them", 1,
 	  -1, 0, command_call },
 	{ "version", "", "versions of weft and of the daemon", 0, 0, 0, command_version },

@@ -23,6 +23,7 @@ struct daemon {
 	struct worker *workers[WORKER_MAX]; // [opt.n_workers]
 	struct devices *devices;
 	struct control *control;
+	struct probes *probes; // tests under way
 	struct numbers numbers; // of the configuration in force
 	uint64_t rule_base[CACHE_RULES]; // what a rule's counter stood at when its id was given out
 	int signal_fd, tick_timer, second_timer;

@@ -203,7 +203,8 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 		if (where.tag == TAG_WAY)
 			snprintf(text, size, "to way %u", where.port);
 		else
-			snprintf(text, size, "to %s%s", to ? to : "nobody", where.tag ? " tagged" : "");
+			snprintf(text, size, "to %s%s", to ? to : "nobody",
+				 where.tag ? " tagged" : "");
 		break;
 	case OP_FLOOD:
 		snprintf(text, size, "flood");

@@ -28,8 +28,8 @@ struct worker {
 	struct idle idle;
 	// control: w, worker: r
 	RCU_POINTER(struct worker_plan) next_plan CACHE_ALIGNED;
-	struct rte_ring *handover[WORKER_MAX + 1]; // from worker i, the last from control, or
-						   // NULL; released once made
+	// From worker i, the last from control, or NULL; released once made.
+	struct rte_ring *handover[WORKER_MAX + 1];
 	bool stop;
 	struct worker_cfg cfg;
 	pthread_t thread;

@@ -38,7 +38,8 @@ struct compiled {
 	struct hnv_image *hnv; // NULL: no virtual networks
 };
 
-// Compiles cfg beside `old` (NULL: nothing is in force). Layers' policies move into the result or are destroyed, also on failure.
+// Compiles cfg beside `old` (NULL: nothing is in force). Layers' policies move into the result or
+// are destroyed, also on failure.
 int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_state *state,
 	    struct compiled **out, struct err *err);
 

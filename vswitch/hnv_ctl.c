@@ -252,7 +252,8 @@ static const char *const record_encap_words[] = { "auto", "nvgre", "vxlan", NULL
 static const struct field record_fields[] = {
 	RECORD(subnet, FIELD_REF, .ref = "subnet", .flags = FIELD_REQUIRED,
 	       .help = "virtual subnet of the address"),
-	RECORD(address, FIELD_ADDRESS, .help = "customer address; not given: only its MAC is known"),
+	RECORD(address, FIELD_ADDRESS,
+	       .help = "customer address; not given: only its MAC is known"),
 	RECORD(mac, FIELD_MAC, .flags = FIELD_REQUIRED, .help = "its MAC address"),
 	RECORD(provider, FIELD_ADDRESS,
 	       .help = "provider address of the host that it is on; not given, or one of this "
@@ -362,8 +363,8 @@ static int check_route(void *ctx, const struct object *obj, const struct model *
 	if (ip_address_equal(&r->next_hop, s->gateway.family == r->next_hop.family ? &s->gateway
 										   : &s->gateway6))
 		return err_set(err, ELOOP,
-			       "next_hop: %s is the gateway of subnet %s, which is this route's own "
-			       "router: a loop",
+			       "next_hop: %s is the gateway of subnet %s, which is this route's "
+			       "own router: a loop",
 			       text, s->head.name);
 	return 0;
 }
@@ -382,7 +383,8 @@ const struct object_type route_type = {
 #define PROVIDER(member, kind, ...) FIELD(struct provider_obj, member, kind, __VA_ARGS__)
 
 static const struct field provider_fields[] = {
-	PROVIDER(port, FIELD_REF, .ref = "port", .flags = FIELD_REQUIRED, .help = "uplink it is on"),
+	PROVIDER(port, FIELD_REF, .ref = "port", .flags = FIELD_REQUIRED,
+		 .help = "uplink it is on"),
 	PROVIDER(address, FIELD_ADDRESS, .flags = FIELD_REQUIRED | FIELD_UNIQUE,
 		 .help = "the provider address"),
 	PROVIDER(prefix_length, FIELD_UINT, .min = 1, .max = 128, .flags = FIELD_REQUIRED,
@@ -392,7 +394,8 @@ static const struct field provider_fields[] = {
 	PROVIDER(mac, FIELD_MAC, .flags = FIELD_GENERATED | FIELD_UNIQUE, .help = "its own MAC"),
 	PROVIDER(gateway, FIELD_ADDRESS, .help = "router to providers on other links"),
 	PROVIDER(mtu, FIELD_UINT, .min = 1280, .max = 9600, .unit = "bytes",
-		 .help = "largest IP packet on the underlay; not given: 160 more than the uplink's"),
+		 .help = "largest IP packet on the underlay; not given: 160 more than the "
+			 "uplink's"),
 };
 
 static int generate_provider(void *ctx, struct object *obj, const struct model *model,

@@ -39,7 +39,11 @@ const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs) { return &
 struct fdb *vswitch_fdb(const struct vswitch *vs) { return vs->fdb; }
 const struct vswitch_stats *vswitch_stats(const struct vswitch *vs) { return &vs->stats; }
 
-void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks) { vs->hooks = *hooks; }
+void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks)
+{
+	vs->hooks = *hooks;
+}
+
 const struct hnv_image *vswitch_hnv(const struct vswitch *vs) { return vs->now->hnv; }
 
 struct learn_queue *vswitch_learn_queue(struct vswitch *vs, unsigned int worker)
@@ -491,7 +495,8 @@ static uint32_t ageing_of(uint16_t fid, void *arg)
 	const struct vswitch *vs = arg;
 	struct domain_id id = vs->now->ids[fid];
 
-	return id.switch_id == DOMAIN_SUBNET ? SUBNET_AGEING_S : vs->now->switches[id.switch_id].ageing_s;
+	return id.switch_id == DOMAIN_SUBNET ? SUBNET_AGEING_S
+					     : vs->now->switches[id.switch_id].ageing_s;
 }
 
 void vswitch_second(struct vswitch *vs, uint32_t now_s)

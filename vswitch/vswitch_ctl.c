@@ -93,7 +93,8 @@ static const struct field port_fields[] = {
 	PORT(mac, FIELD_MAC, .flags = FIELD_GENERATED | FIELD_UNIQUE,
 	     .help = "address behind it; a tap or netvsp port without one gets one from 00:15:5d"),
 	PORT(subnet, FIELD_REF, .ref = "subnet",
-	     .help = "virtual subnet that its untagged frames are in; not given: the switch's VLAN"),
+	     .help = "virtual subnet that its untagged frames are in; not given: the "
+		     "switch's VLAN"),
 	PORT(vlan_mode, FIELD_ENUM, .words = vlan_mode_words, .def = "auto",
 	     .help = "untagged: no VLAN; access: in `vlan`, frames untagged; trunk: many, tagged; "
 		     "auto: trunk for an uplink, else untagged"),
