@@ -25,3 +25,23 @@ int devices_publish_plans(struct devices *d, const struct plan_move *move)
 		return -EBUSY;
 	return plan_publish(&set);
 }
+
+static void give(const struct device_queue *list, unsigned int n, uint8_t owner)
+{
+	for (unsigned int i = 0; i < n; i++)
+		list[i].device->plan.owner[list[i].pair] = owner;
+}
+
+int devices_move(struct devices *d, const struct plan_move *move, const struct device_queue *list,
+		 unsigned int n)
+{
+	int ret;
+
+	if (d->plans_timer >= 0 || !plan_settled(d->cfg.workers, d->cfg.n_workers))
+		return -EBUSY;
+	give(list, n, move->to);
+	ret = devices_publish_plans(d, move);
+	if (ret)
+		give(list, n, move->from);
+	return ret;
+}

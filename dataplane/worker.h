@@ -3,10 +3,10 @@
 // and send what comes out. Control decides which queues a worker owns by publishing a plan; the
 // worker takes it up between two batches, when nothing of the old one is in its hands.
 //
-// A frame for a queue that another worker owns crosses by a single-producer ring. Queues that go from
-// one worker to another under load lose and reorder nothing: docs/vmq.md. A worker with
-// nothing to do gives its core back: doorbells armed where every queue can ring, timed sleeps of
-// at most a millisecond else.
+// A frame for a queue that another worker owns crosses by a single-producer ring. A queue that goes
+// to another worker under load loses and reorders nothing: docs/vmq.md. A worker with nothing to do
+// gives its core back: doorbells armed where every queue can ring, timed sleeps of at most a
+// millisecond else.
 #pragma once
 
 #include <stdbool.h>

@@ -213,7 +213,7 @@ static void make_units(struct planner *pl)
 		for (uint32_t u = p->is_nic; u < g->n_units && (p->is_nic || g->n_queues); u++)
 			add_unit(pl, &pl->in->nics[p->nic]);
 	}
-	// A unit is where its first pair is: the NIC's own where there is one, since ports come to it.
+	// A unit is where its first pair is: the NIC's own where it has one, for ports come to it.
 	for (int nics = 1; nics >= 0; nics--) {
 		for (uint32_t i = 0; i < pl->in->n_ports; i++) {
 			const struct vmq_port *p = &pl->in->ports[i];

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "vmq/plan.h"
+#include "vmq/stall.h"
 
 #define ALL 0xffffffffu
 #define NONE VMQ_NO_CORE
@@ -249,11 +250,44 @@ static void random_plans_hold_together(void **state)
 	}
 }
 
+// What a queue is given and gives, interval by interval, and in which one it counts as stuck.
+static void stalls_are_seen(void **state)
+{
+	static const struct {
+		const char *name;
+		struct {
+			uint16_t steered, delivered;
+		} at[12];
+		int stuck; // interval, or -1
+	} cases[] = {
+		{ "idle", {}, -1 },
+		{ "well", { [0 ... 11] = { 100, 100 } }, -1 },
+		{ "stuck from the beginning", { [0 ... 11] = { 100, 0 } }, 7 },
+		{ "too little to tell", { [0 ... 11] = { 15, 0 } }, -1 },
+		{ "one frame gets through", { [0 ... 4] = { 100, 0 }, [5] = { 100, 1 }, [6 ... 11] = { 100, 0 } },
+		  -1 },
+		{ "a pause proves nothing", { [0 ... 2] = { 100, 0 }, [4 ... 11] = { 100, 0 } }, 8 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vmq_stall s = {};
+		uint64_t steered = 0, delivered = 0;
+
+		for (int t = 0; t < 12; t++) {
+			steered += cases[i].at[t].steered;
+			delivered += cases[i].at[t].delivered;
+			if (vmq_stall_check(&s, steered, delivered) != (t == cases[i].stuck))
+				fail_msg("%s, interval %d", cases[i].name, t);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plans_are_as_in_the_tables),
 		cmocka_unit_test(random_plans_hold_together),
+		cmocka_unit_test(stalls_are_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
