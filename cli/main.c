@@ -131,9 +131,8 @@ static int command_call(struct cli *cli)
 static int command_test(struct cli *cli)
 {
 	char method[64];
-	json_t *result, *check;
+	json_t *result, *checks;
 	bool failed;
-	size_t i;
 
 	snprintf(method, sizeof(method), "test_%s", cli->args[1]);
 	result = rpc_call(cli, method, NULL);
@@ -144,9 +143,14 @@ static int command_test(struct cli *cli)
 		json_decref(result);
 		return failed ? EXIT_REFUSED : EXIT_OK;
 	}
-	json_array_foreach(json_object_get(result, "checks"), i, check)
-		printf("%-8s %s: %s\n", json_is_true(json_object_get(check, "ok")) ? "ok" : "not ok",
+	checks = json_object_get(result, "checks");
+	for (size_t i = 0; i < json_array_size(checks); i++) {
+		const json_t *check = json_array_get(checks, i);
+
+		printf("%-8s %s: %s\n",
+		       json_is_true(json_object_get(check, "ok")) ? "ok" : "not ok",
 		       text_of(check, "name"), text_of(check, "detail"));
+	}
 	puts(text_of(result, "summary"));
 	json_decref(result);
 	return failed ? EXIT_REFUSED : EXIT_OK;

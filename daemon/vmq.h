@@ -16,7 +16,7 @@ struct vmq_trial;
 // One port whose device is open, as last measured and planned.
 struct vmq_state {
 	const struct device *device;
-	const struct object *judged;    // configuration under which `stalled` was found; compared only
+	const struct object *judged;    // port under which `stalled` was found; compared only
 	uint64_t work[WORKER_MAX];      // of each worker for it, in packets and some for bytes
 	uint64_t packets[WORKER_MAX];   // the same, both directions
 	uint64_t fresh[WORKER_MAX];     // work since the last look

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// VMQ as people see it: weft show vmq, and the self-test behind weft test vmq, which moves queues to
-// another worker and back, and counts what that cost. control.
+// VMQ as people see it: weft show vmq, and the self-test behind weft test vmq, which moves queues
+// to another worker and back, and counts what that cost. control.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static const struct field vmq_fields[] = {
 	FIELD_LIVE(rate, FIELD_UINT, .unit = "packets/s",
 		   .help = "of the port at that worker, both directions"),
 	FIELD_LIVE(load, FIELD_STRING, .unit = "% of a core", .help = "that these take"),
-	FIELD_LIVE(moves, FIELD_UINT, .help = "times that queues of the port went to another worker"),
+	FIELD_LIVE(moves, FIELD_UINT,
+		   .help = "times that queues of the port went to another worker"),
 	FIELD_LIVE(why, FIELD_STRING, .help = "why it is on the default queue"),
 };
 

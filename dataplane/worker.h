@@ -127,7 +127,8 @@ uint64_t worker_epoch(const struct worker *w);
 // handed to it under older ones have left. Any thread.
 uint64_t worker_settled(const struct worker *w);
 
-// The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. control.
+// The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. From
+// WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port). control.
 struct rte_ring *worker_handover(struct worker *to, unsigned int from);
 
 // Wakes it if it sleeps. Any thread.

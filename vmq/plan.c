@@ -191,10 +191,17 @@ static struct unit *unit_of(const struct planner *pl, uint32_t port, uint32_t pa
 	return &pl->units[pl->first_unit[port] + at - p->is_nic];
 }
 
+static uint32_t all_cores(const struct planner *pl)
+{
+	return (uint32_t)((1ull << pl->in->n_cores) - 1);
+}
+
 static void add_unit(struct planner *pl, const struct vmq_nic *nic)
 {
-	pl->units[pl->n_units++] =
-		(struct unit){ .cores = nic->cores, .node = nic->node, .core = VMQ_NO_CORE };
+	uint32_t cores = nic->cores & all_cores(pl);
+
+	pl->units[pl->n_units++] = (struct unit){ .cores = cores ? cores : all_cores(pl),
+						  .node = nic->node, .core = VMQ_NO_CORE };
 }
 
 static void make_units(struct planner *pl)
@@ -272,16 +279,17 @@ static uint32_t choose_cores(const struct planner *pl)
 	uint32_t allowed = 0, chosen = 0, n;
 
 	for (uint32_t i = 0; i < pl->in->n_nics; i++)
-		allowed |= pl->in->nics[i].cores;
+		allowed |= pl->units[i].cores;
 	n = count_wanted(pl, (uint32_t)__builtin_popcount(allowed));
 	while (n--) {
-		uint32_t best = VMQ_NO_CORE;
+		uint32_t best = pl->in->n_cores;
 
 		for (uint32_t c = 0; c < pl->in->n_cores; c++)
 			if (((allowed & ~chosen) >> c & 1) &&
-			    (best == VMQ_NO_CORE || preferred(pl, c, best)))
+			    (best == pl->in->n_cores || preferred(pl, c, best)))
 				best = c;
-		chosen |= 1u << best;
+		if (best < pl->in->n_cores)
+			chosen |= 1u << best;
 	}
 	return chosen;
 }
@@ -401,7 +409,7 @@ static void cool_down(struct planner *pl, uint32_t chosen)
 		struct unit *u = NULL;
 
 		for (uint8_t c = 0; c < pl->in->n_cores; c++)
-			if (pl->load[c] > HOT && !(beyond_help >> c & 1) &&
+			if (pl->load[c] > HOT && !(beyond_help & 1u << c) &&
 			    (hot == VMQ_NO_CORE || pl->load[c] > pl->load[hot]))
 				hot = c;
 		if (hot == VMQ_NO_CORE)

@@ -54,7 +54,7 @@ struct vmq_nic {
 	uint8_t node;
 	uint16_t n_queues;  // of the NIC, with the default queue, ≤ VMQ_MAX_QUEUES; not of software
 	uint16_t n_filters; // addresses that it can steer, at most
-	uint32_t cores;     // those allowed, by bit; never 0
+	uint32_t cores;     // those allowed, by bit; none of them there: all are
 };
 
 struct vmq_port {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Is a queue stuck: frames are steered to it, and none comes out at its worker? Fed with two counters
-// at regular intervals; pure. Called by daemon/vmq.c. control.
+// Is a queue stuck: frames are steered to it, and none comes out at its worker? Fed with two
+// counters at regular intervals; pure. Called by daemon/vmq.c. control.
 #pragma once
 
 #include <stdbool.h>
@@ -15,6 +15,6 @@ struct vmq_stall {
 	uint8_t n_silent; // intervals in a row with frames steered and none delivered
 };
 
-// steered: frames sent its way since ever; delivered: those that its worker took in, whatever became
-// of them. True once when it has been stuck for VMQ_STALL_INTERVALS; then the counting begins anew.
+// steered: frames sent its way since ever; delivered: those that its worker took in, whatever
+// became of them. True once when it has been stuck for VMQ_STALL_INTERVALS; then the counting begins anew.
 bool vmq_stall_check(struct vmq_stall *s, uint64_t steered, uint64_t delivered);

@@ -264,9 +264,10 @@ static void stalls_are_seen(void **state)
 		{ "well", { [0 ... 11] = { 100, 100 } }, -1 },
 		{ "stuck from the beginning", { [0 ... 11] = { 100, 0 } }, 7 },
 		{ "too little to tell", { [0 ... 11] = { 15, 0 } }, -1 },
-		{ "one frame gets through", { [0 ... 4] = { 100, 0 }, [5] = { 100, 1 }, [6 ... 11] = { 100, 0 } },
-		  -1 },
-		{ "a pause proves nothing", { [0 ... 2] = { 100, 0 }, [4 ... 11] = { 100, 0 } }, 8 },
+		{ "one frame gets through",
+		  { [0 ... 4] = { 100, 0 }, [5] = { 100, 1 }, [6 ... 11] = { 100, 0 } }, -1 },
+		{ "a pause proves nothing",
+		  { [0 ... 2] = { 100, 0 }, [4 ... 11] = { 100, 0 } }, 8 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

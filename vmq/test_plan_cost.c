@@ -34,8 +34,9 @@ static int compare(const void *a, const void *b)
 
 static void measure(const char *what, bool software, uint8_t n_pairs)
 {
-	const struct vmq_nic nic = { .software = software, .n_queues = 64, .n_filters = 128,
-				     .cores = ~0u };
+	const struct vmq_nic nic = {
+		.software = software, .n_queues = 64, .n_filters = 128, .cores = ~0u
+	};
 	const struct vmq_input in = { cores, &nic, ports, VMQ_MAX_CORES, 1, PORTS, false };
 	double ms[ROUNDS];
 
