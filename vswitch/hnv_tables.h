@@ -14,6 +14,13 @@ struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint
 				   const struct way *ways, const uint16_t *numbers,
 				   uint32_t n_ways);
 
+// --- providers -----------------------------------------------------------------------------------
+
+// Patterns for each of providers[n], for hnv_underlay.plain; hnv: its codecs and UDP port. NULL: no
+// memory. free() it.
+struct hnv_plain *hnv_plain_create(const struct hnv *hnv, const struct hnv_provider_cfg *providers,
+				   uint32_t n);
+
 // --- routes --------------------------------------------------------------------------------------
 
 // One route of a network, or one of its subnets' prefixes (next_hop.family 0).
