@@ -21,7 +21,7 @@ static bool same_16(const uint8_t *a, const uint8_t *b)
 
 // Is the outer header at p for this one, by MAC, VLAN and address?
 static bool is_for(const struct hnv_provider_cfg *c, const uint8_t *p,
-				 const struct encap_where *where)
+		   const struct encap_where *where)
 {
 	const uint8_t *ip = p + where->l3;
 	uint16_t vid = where->l3 == sizeof(struct eth_header)
@@ -40,9 +40,10 @@ static bool is_for(const struct hnv_provider_cfg *c, const uint8_t *p,
 static void expect(struct decap *d, uint16_t i)
 {
 	const struct hnv_underlay *u = d->v->underlay;
+	const struct hnv_plain *plain = u->plain ? &u->plain[i] : &never;
 
-	d->plain = u->plain ? &u->plain[i] : &never;
-	d->proto_at = d->plain->by_encap[0].l3 + (uint32_t)offsetof(struct ipv4_header, proto);
+	for (int encap = 0; encap < HNV_N_ENCAPS; encap++)
+		d->last[encap].plain = &plain->by_encap[encap];
 }
 
 void decap_init(struct decap *d, struct cache *c, const struct view *v, struct worker_out *out)
@@ -51,10 +52,11 @@ void decap_init(struct decap *d, struct cache *c, const struct view *v, struct w
 	d->v = v;
 	d->out = out;
 	d->hnv = v->snap->hnv;
+	d->likely = &d->last[HNV_VXLAN];
 	for (uint8_t encap = 0; encap < HNV_N_ENCAPS; encap++)
-		d->peers[encap] = (struct decap_peer){
-			0, key_from_tunnel(v->port->index, 0, 0, encap)
-		};
+		d->last[encap] =
+			(struct decap_last){ .encap = encap,
+					     .from = key_from_tunnel(v->port->index, 0, 0, encap) };
 	expect(d, 0);
 }
 
@@ -95,17 +97,17 @@ static uint16_t way_of(struct decap *d, uint8_t encap, uint32_t id, const struct
 	return way;
 }
 
-uint64_t decap_from_stranger(struct decap *d, uint8_t encap, uint32_t id, uint32_t source)
+uint64_t decap_from_other(struct decap *d, struct decap_last *last, uint32_t id, uint32_t source)
 {
 	struct ip_address peer = ip_address_of(4, (const uint8_t *)&source);
-	uint16_t way = way_of(d, encap, id, &peer);
+	uint16_t way = way_of(d, last->encap, id, &peer);
 
-	// Who is not known stays a stranger: each frame is a reason to report it.
-	if (way)
-		d->peers[encap] = (struct decap_peer){
-			source, key_from_tunnel(d->v->port->index, 0, way, encap)
-		};
-	return key_from_tunnel(d->v->port->index, id, way, encap);
+	// Who is not known is not remembered: each of its frames is a reason to report it.
+	if (way) {
+		last->source = source;
+		last->from = key_from_tunnel(d->v->port->index, 0, way, last->encap);
+	}
+	return key_from_tunnel(d->v->port->index, id, way, last->encap);
 }
 
 // A fragment of an outer packet: the whole, if this was what was missing, and what it is.
@@ -123,27 +125,16 @@ static struct rte_mbuf *reassemble(struct decap *d, struct rte_mbuf *m, struct e
 	return m;
 }
 
-struct rte_mbuf *decap_any(struct decap *d, struct rte_mbuf *m, uint64_t *from)
+// The frame m, for us: its outer header off, or an end to it.
+static struct rte_mbuf *decap_ours(struct decap *d, struct rte_mbuf *m, enum encap_kind kind,
+				   const struct encap_where *where, uint64_t *from)
 {
+	uint8_t encap = kind == ENCAP_KIND_NVGRE ? HNV_NVGRE : HNV_VXLAN;
 	uint16_t port = d->v->port->index;
-	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct encap_where where;
-	enum encap_kind kind = encap_find(p, m->data_len, d->hnv->vxlan_port, &where);
-	enum encap_result result;
 	struct encap_info info;
+	enum encap_result result = d->hnv->codecs[encap]->pop(m, where, &info);
 	struct ip_address peer;
-	uint8_t encap;
 
-	*from = port;
-	if (kind == ENCAP_KIND_NONE || !is_ours(d, p, &where))
-		return m;
-	if (unlikely(kind == ENCAP_KIND_FRAGMENT)) {
-		m = reassemble(d, m, &where, &kind);
-		if (!m || kind == ENCAP_KIND_NONE) // whole, and for somebody else here
-			return m;
-	}
-	encap = kind == ENCAP_KIND_NVGRE ? HNV_NVGRE : HNV_VXLAN;
-	result = d->hnv->codecs[encap]->pop(m, &where, &info);
 	if (unlikely(result != ENCAP_OK)) {
 		worker_drop(d->out, port, DROP_RX, drop_of_encap(result), m);
 		return NULL;
@@ -151,4 +142,27 @@ struct rte_mbuf *decap_any(struct decap *d, struct rte_mbuf *m, uint64_t *from)
 	peer = ip_address_of(info.ipv6 ? 6 : 4, info.source);
 	*from = key_from_tunnel(port, info.id, way_of(d, encap, info.id, &peer), encap);
 	return m;
+}
+
+struct rte_mbuf *decap_any(struct decap *d, struct rte_mbuf *m, uint64_t *from)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct decap_last *other = &d->last[!d->likely->encap];
+	struct encap_where where;
+	enum encap_kind kind;
+
+	if (decap_like_last(d, other, m, from)) {
+		d->likely = other;
+		return m;
+	}
+	*from = d->v->port->index;
+	kind = encap_find(p, m->data_len, d->hnv->vxlan_port, &where);
+	if (kind == ENCAP_KIND_NONE || !is_ours(d, p, &where))
+		return m;
+	if (unlikely(kind == ENCAP_KIND_FRAGMENT)) {
+		m = reassemble(d, m, &where, &kind);
+		if (!m || kind == ENCAP_KIND_NONE) // whole, and for somebody else here
+			return m;
+	}
+	return decap_ours(d, m, kind, &where, from);
 }

@@ -6,10 +6,12 @@
 
 #include "vswitch/cache.h"
 
-// Who sent the last frame by one encapsulation: frames of a batch are mostly from few hosts.
-struct decap_peer {
-	uint32_t source; // IPv4, as in memory
-	uint64_t from;   // w[2] of its frames' level-1 keys, but for the virtual subnet
+// The last frame by one encapsulation: those of a batch are mostly from few hosts, to one address.
+struct decap_last {
+	const struct encap_plain *plain; // the provider it was for
+	uint32_t source;                 // IPv4, as in memory
+	uint8_t encap;
+	uint64_t from; // w[2] of the level-1 keys of such frames, but for the virtual subnet
 };
 
 // What a batch received on an underlay port is looked at with.
@@ -18,9 +20,8 @@ struct decap {
 	const struct view *v;
 	struct worker_out *out;
 	const struct hnv *hnv;
-	const struct hnv_plain *plain; // of the provider that was sent to last
-	uint32_t proto_at;             // offset of the protocol in frames to it
-	struct decap_peer peers[HNV_N_ENCAPS];
+	struct decap_last *likely; // of last[]; a guess: to look at the frame first takes longer
+	struct decap_last last[HNV_N_ENCAPS];
 };
 
 void decap_init(struct decap *d, struct cache *c, const struct view *v, struct worker_out *out);
@@ -29,24 +30,25 @@ void decap_init(struct decap *d, struct cache *c, const struct view *v, struct w
 // of it, and *from, w[2] of its level-1 key; NULL: nothing, and that is counted.
 struct rte_mbuf *decap_any(struct decap *d, struct rte_mbuf *m, uint64_t *from);
 
-// w[2] of the level-1 key of a frame to virtual subnet `id` from `source`, not d's last peer.
-uint64_t decap_from_stranger(struct decap *d, uint8_t encap, uint32_t id, uint32_t source);
+// w[2] of the level-1 key of a frame to virtual subnet `id` from `source`, not the last one's.
+uint64_t decap_from_other(struct decap *d, struct decap_last *last, uint32_t id, uint32_t source);
 
-// As decap_any, quickly if the frame is plain.
+// Is it a frame like the last one? Then its outer header comes off.
+static ALWAYS_INLINE bool decap_like_last(struct decap *d, struct decap_last *last,
+					  struct rte_mbuf *m, uint64_t *from)
+{
+	uint32_t id, source;
+
+	if (unlikely(m->data_len < ENCAP_PLAIN_BYTES ||
+		     !encap_plain_pop(last->plain, m, &id, &source)))
+		return false;
+	*from = likely(last->source == source) ? last->from | (uint64_t)id << 16
+					       : decap_from_other(d, last, id, source);
+	return true;
+}
+
+// As decap_any, quickly if the frame is like the last one.
 static ALWAYS_INLINE struct rte_mbuf *decap_one(struct decap *d, struct rte_mbuf *m, uint64_t *from)
 {
-	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-	const struct decap_peer *peer;
-	uint32_t id, source;
-	uint8_t encap;
-
-	if (unlikely(m->data_len < ENCAP_PLAIN_BYTES))
-		return decap_any(d, m, from);
-	encap = p[d->proto_at] == IP_PROTO_UDP ? HNV_VXLAN : HNV_NVGRE;
-	if (unlikely(!encap_plain_pop(&d->plain->by_encap[encap], m, &id, &source)))
-		return decap_any(d, m, from);
-	peer = &d->peers[encap];
-	*from = likely(peer->source == source) ? peer->from | (uint64_t)id << 16
-					       : decap_from_stranger(d, encap, id, source);
-	return m;
+	return likely(decap_like_last(d, d->likely, m, from)) ? m : decap_any(d, m, from);
 }
