@@ -301,32 +301,32 @@ const char *fake_switch_unbalanced(const struct fake_switch *sw)
 
 struct search {
 	const char *name;
-	struct netvsp_nic_info *info;
-	struct netvsp_counters *total;
+	struct netvsp_nic_info info;
+	struct netvsp_counters total;
 	bool found;
 };
 
 static void look(void *arg, const struct netvsp_nic_info *info)
 {
 	struct search *search = arg;
+	uint64_t *total = (uint64_t *)&search->total;
 
 	if (strcmp(info->name, search->name))
 		return;
-	*search->info = *info;
-	search->info->counters = NULL;
+	search->info = *info;
+	search->info.counters = NULL;
 	search->found = true;
 	for (uint32_t i = 0; i < info->n_queues; i++)
 		for (size_t c = 0; c < sizeof(*info->counters) / sizeof(uint64_t); c++)
-			((uint64_t *)search->total)[c] += ((const uint64_t *)&info->counters[i])[c];
+			total[c] += ((const uint64_t *)&info->counters[i])[c];
 }
 
 bool fake_switch_info(const char *nic, struct netvsp_nic_info *info, struct netvsp_counters *total)
 {
-	// cppcheck-suppress ctuuninitvar
-	struct search search = { nic, info, total, false };
+	struct search search = { .name = nic };
 
-	*info = (struct netvsp_nic_info){ 0 };
-	*total = (struct netvsp_counters){ 0 };
 	netvsp_nic_list(look, &search);
+	*info = search.info;
+	*total = search.total;
 	return search.found;
 }
