@@ -16,10 +16,8 @@ struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint
 
 // --- providers -----------------------------------------------------------------------------------
 
-// Patterns for each of providers[n], for hnv_underlay.plain; hnv: its codecs and UDP port. NULL: no
-// memory. free() it.
-struct hnv_plain *hnv_plain_create(const struct hnv *hnv, const struct hnv_provider_cfg *providers,
-				   uint32_t n);
+// Patterns for each of cfg->providers, for hnv_underlay.plain. NULL: no memory. free() it.
+struct hnv_plain *hnv_plain_create(const struct hnv_cfg *cfg);
 
 // --- routes --------------------------------------------------------------------------------------
 

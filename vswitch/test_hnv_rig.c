@@ -124,7 +124,12 @@ static void make_tables(void)
 		.ways = hrig->ways,
 		.index = hnv_index_create(subnets, 2, hrig->ways, numbers, 2),
 	};
-	hrig->underlay.plain = hnv_plain_create(&hrig->hnv, &hrig->provider, 1);
+	hrig->underlay.plain = hnv_plain_create(&(struct hnv_cfg){
+		.providers = &hrig->provider,
+		.n_providers = 1,
+		.vxlan_port = VXLAN_PORT,
+		.codecs = { &nvgre_ops, &vxlan_ops },
+	});
 	assert_int_equal(hnv_neighbors_create(rig->rcu, &hrig->hnv.neighbors, &err), 0);
 }
 
