@@ -85,7 +85,7 @@ static void plain(const struct encap_ops *ops, const struct rte_mbuf *m,
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct encap_way way = { .ttl = 1, .udp_port = VXLAN_PORT };
 	struct rte_mbuf *a, *b;
-	struct encap_plain pattern;
+	struct encap_plain pattern = { 0 };
 	struct encap_info info;
 	uint32_t id, source;
 
