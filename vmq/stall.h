@@ -16,5 +16,6 @@ struct vmq_stall {
 };
 
 // steered: frames sent its way since ever; delivered: those that its worker took in, whatever
-// became of them. True once when it has been stuck for VMQ_STALL_INTERVALS; then the counting begins anew.
+// became of them. True once when it has been stuck for VMQ_STALL_INTERVALS; then the counting
+// begins anew.
 bool vmq_stall_check(struct vmq_stall *s, uint64_t steered, uint64_t delivered);
