@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
 
 #include "base/log.h"
 #include "daemon/device.h"
@@ -538,4 +540,27 @@ void devices_destroy(struct devices *d)
 		device_free(d->ports[i]);
 	host_address_destroy(d->host);
 	free(d);
+}
+
+void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32_t bytes)
+{
+	struct device *p = d->ports[port % PORT_SLOTS];
+	struct worker *owner = p ? d->cfg.workers[p->plan.owner[0]] : NULL;
+	struct rte_ring *ring = owner ? worker_handover(owner, WORKER_MAX) : NULL;
+	bool can = ring && p->state == OPEN;
+	struct rte_mbuf *m = can ? rte_pktmbuf_alloc(d->cfg.pools->small) : NULL;
+	uint32_t padded = RTE_MAX(bytes, 60u); // IEEE 802.3, 3.2.8
+	char *to = m ? rte_pktmbuf_append(m, (uint16_t)padded) : NULL;
+
+	if (!to) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	memset(to, 0, padded);
+	memcpy(to, frame, bytes);
+	m->port = port;
+	if (rte_ring_sp_enqueue(ring, m))
+		rte_pktmbuf_free(m);
+	else
+		worker_wake(owner);
 }

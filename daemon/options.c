@@ -277,7 +277,7 @@ int options_parse(struct options *opt, int argc, char **argv, struct err *err)
 {
 	int ret;
 
-	*opt = (struct options){ .socket = WIRE_SOCKET, .state_dir = "/var/lib/weft",
+	*opt = (struct options){ .argv = argv, .socket = WIRE_SOCKET, .state_dir = "/var/lib/weft",
 				 .control_cpu = -1, .flow_entries = 1u << 20, .mbufs = 32767 };
 	ret = parse_args(opt, argc, argv, true, err);
 	if (!ret && opt->config)

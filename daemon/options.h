@@ -11,6 +11,7 @@
 #include "dataplane/worker.h"
 
 struct options {
+	char **argv;           // as the process was started with
 	const char *config;    // file, or NULL
 	const char *socket;    // control socket's path
 	const char *vmbus_socket; // where VMMs attach guests

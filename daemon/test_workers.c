@@ -40,7 +40,9 @@ static void configure(bool flood)
 {
 	struct sw_switch_cfg sw = { .flood_unknown = flood, .ageing_s = 300 };
 	struct sw_port_cfg ports[N_PORTS];
-	struct vswitch_cfg cfg = { &sw, ports, 1, N_PORTS };
+	struct vswitch_cfg cfg = {
+		.switches = &sw, .ports = ports, .n_switches = 1, .n_ports = N_PORTS
+	};
 	struct vswitch_plan *plan;
 	struct err err;
 

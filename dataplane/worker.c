@@ -28,7 +28,8 @@ struct worker {
 	struct idle idle;
 	// control: w, worker: r
 	RCU_POINTER(struct worker_plan) next_plan CACHE_ALIGNED;
-	struct rte_ring *handover[WORKER_MAX]; // from worker i, or NULL; released once made
+	// From worker i, the last from control, or NULL; released once made.
+	struct rte_ring *handover[WORKER_MAX + 1];
 	bool stop;
 	struct worker_cfg cfg;
 	pthread_t thread;
@@ -265,7 +266,7 @@ static unsigned int drain_handover(struct worker *w)
 	struct rte_mbuf *pkts[PORT_BATCH];
 	unsigned int total = 0;
 
-	for (unsigned int from = 0; from < WORKER_MAX; from++) {
+	for (unsigned int from = 0; from <= WORKER_MAX; from++) {
 		// Acquire: the ring's content was written before it was released to us.
 		struct rte_ring *r = __atomic_load_n(&w->handover[from], __ATOMIC_ACQUIRE);
 		unsigned int left = r ? rte_ring_count(r) : 0;
@@ -275,6 +276,8 @@ static unsigned int drain_handover(struct worker *w)
 			unsigned int n = rte_ring_sc_dequeue_burst(
 				r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
 
+			for (unsigned int i = 0; from == WORKER_MAX && i < n; i++)
+				counter_add(&worker_counters(&w->out, pkts[i]->port)->created, 1);
 			send_handed(w, pkts, n);
 			left -= n;
 		}
@@ -284,12 +287,12 @@ static unsigned int drain_handover(struct worker *w)
 	return total;
 }
 
-// Frames that other workers have left for us.
-static unsigned int handed(const struct worker *w)
+// Frames that the first n_from of those who hand over have left for us.
+static unsigned int handed(const struct worker *w, unsigned int n_from)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < WORKER_MAX; i++) {
+	for (unsigned int i = 0; i < n_from; i++) {
 		struct rte_ring *r = __atomic_load_n(&w->handover[i], __ATOMIC_ACQUIRE);
 
 		n += r ? rte_ring_count(r) : 0;
@@ -302,7 +305,7 @@ static bool has_work(void *arg)
 {
 	const struct worker *w = arg;
 
-	return handed(w) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
+	return handed(w, WORKER_MAX + 1) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
 	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
@@ -366,7 +369,7 @@ static void *thread_main(void *arg)
 
 static void free_worker(struct worker *w)
 {
-	for (unsigned int i = 0; i < WORKER_MAX; i++) {
+	for (unsigned int i = 0; i <= WORKER_MAX; i++) {
 		struct rte_mbuf *m;
 
 		while (w->handover[i] && rte_ring_sc_dequeue(w->handover[i], (void **)&m) == 0)
@@ -463,5 +466,6 @@ struct rte_ring *worker_handover(struct worker *to, unsigned int from)
 
 uint64_t worker_held(const struct worker *w)
 {
-	return handed(w) + (w->cfg.ops->held ? w->cfg.ops->held(w->cfg.ctx) : 0);
+	// Control's do not exist for the law before a worker has counted them.
+	return handed(w, WORKER_MAX) + (w->cfg.ops->held ? w->cfg.ops->held(w->cfg.ctx) : 0);
 }

@@ -112,7 +112,8 @@ void worker_stop_all(struct worker **workers, unsigned int n);
 // control.
 void worker_publish(struct worker *w, struct worker_plan *plan);
 
-// The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. control.
+// The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. From
+// WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port). control.
 struct rte_ring *worker_handover(struct worker *to, unsigned int from);
 
 // Wakes it if it sleeps. Any thread.

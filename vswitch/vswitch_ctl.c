@@ -92,6 +92,9 @@ static const struct field port_fields[] = {
 	     .help = "identity for controllers"),
 	PORT(mac, FIELD_MAC, .flags = FIELD_GENERATED | FIELD_UNIQUE,
 	     .help = "address behind it; a tap or netvsp port without one gets one from 00:15:5d"),
+	PORT(subnet, FIELD_REF, .ref = "subnet",
+	     .help = "virtual subnet that its untagged frames are in; not given: the "
+		     "switch's VLAN"),
 	PORT(vlan_mode, FIELD_ENUM, .words = vlan_mode_words, .def = "auto",
 	     .help = "untagged: no VLAN; access: in `vlan`, frames untagged; trunk: many, tagged; "
 		     "auto: trunk for an uplink, else untagged"),
@@ -179,17 +182,26 @@ static int generate_mac(struct port_obj *p, const struct model *model, struct er
 	return err_set(err, ENOSPC, "no free address in the pool 00:15:5d; give mac=");
 }
 
+int guid_generate(struct guid *guid, struct err *err)
+{
+	static const struct guid none;
+
+	if (memcmp(guid, &none, sizeof(none)) != 0)
+		return 0;
+	if (getrandom(guid->b, sizeof(guid->b), 0) != sizeof(guid->b))
+		return err_set(err, EIO, "the kernel gives no random numbers");
+	guid->b[6] = (guid->b[6] & 0x0f) | 0x40; // RFC 9562, version 4
+	guid->b[8] = (guid->b[8] & 0x3f) | 0x80;
+	return 0;
+}
+
 static int generate_port(void *ctx, struct object *obj, const struct model *model, struct err *err)
 {
 	struct port_obj *p = container_of(obj, struct port_obj, head);
-	static const struct guid none;
+	int ret = guid_generate(&p->guid, err);
 
-	if (memcmp(&p->guid, &none, sizeof(none)) == 0) {
-		if (getrandom(p->guid.b, sizeof(p->guid.b), 0) != sizeof(p->guid.b))
-			return err_set(err, EIO, "the kernel gives no random numbers");
-		p->guid.b[6] = (p->guid.b[6] & 0x0f) | 0x40; // RFC 9562, version 4
-		p->guid.b[8] = (p->guid.b[8] & 0x3f) | 0x80;
-	}
+	if (ret)
+		return ret;
 	if (mac_is_zero(p->mac) && (p->kind == KIND_TAP || p->kind == KIND_NETVSP))
 		return generate_mac(p, model, err);
 	return 0;
@@ -207,6 +219,16 @@ static int check_vlan(const struct port_obj *p, struct err *err)
 		return err_set(err, EINVAL, "native_vlan=%u needs vlan_mode=trunk", p->native_vlan);
 	if (p->vlan_mode != VLAN_TRUNK && memcmp(&p->allowed_vlans, &none, sizeof(none)) != 0)
 		return err_set(err, EINVAL, "allowed_vlans needs vlan_mode=trunk");
+	return 0;
+}
+
+static int check_isolation(const struct port_obj *p, struct err *err)
+{
+	if (p->subnet && p->role == ROLE_UPLINK)
+		return err_set(err, EINVAL, "subnet=%s: an uplink carries all subnets, by its "
+			       "provider addresses", p->subnet);
+	if (p->subnet && p->vlan_mode != VLAN_AUTO && p->vlan_mode != VLAN_UNTAGGED)
+		return err_set(err, EINVAL, "subnet=%s needs vlan_mode=untagged", p->subnet);
 	return 0;
 }
 
@@ -253,6 +275,8 @@ static int check_port(void *ctx, const struct object *obj, const struct model *m
 	ret = check_role(container_of(o, struct switch_obj, head), p, err);
 	if (!ret)
 		ret = check_vlan(p, err);
+	if (!ret)
+		ret = check_isolation(p, err);
 	return ret ? ret : check_device(p, err);
 }
 

@@ -39,6 +39,7 @@ struct port_obj {
 	uint32_t loops;
 	bool move_address;
 	char *vm_user, *vm_token_file;
+	char *subnet;
 };
 
 struct rule_obj {
@@ -55,6 +56,9 @@ struct rule_obj {
 extern const struct object_type switch_type, rule_type;
 extern struct object_type port_type; // its `status` is set by the daemon, which knows devices
 extern const char *const port_kind_words[]; // "tap", …, in the order of port_obj.kind
+
+// Fills in a random GUID if there is none. 0 or -EIO with a sentence.
+int guid_generate(struct guid *guid, struct err *err);
 
 // IP protocol number of a rule, -1: any.
 int16_t rule_protocol(const struct rule_obj *r);
