@@ -83,6 +83,7 @@ int command_get(struct cli *cli);
 int command_counters(struct cli *cli);
 int command_watch(struct cli *cli);
 int command_test(struct cli *cli);
+void test_help(void);
 int command_describe(struct cli *cli);
 int command_completion(struct cli *cli);
 int command_complete(struct cli *cli);

@@ -156,10 +156,10 @@ const struct command commands[] = {
 	  command_counters },
 	{ "watch", "[TYPE [NAME]] [--interval SECONDS]", "rates and events, live", 0, 2,
 	  OPTION_INTERVAL, command_watch },
-	{ "test", "path from=PORT to=ADDRESS | jumbo to=PROVIDER",
-	  "probes a tenant's path, or the underlay with large packets", 1, -1, 0, command_test },
 	{ "call", "METHOD [KEY=VALUE]...", "calls any method; weft describe --json lists them", 1,
 	  -1, 0, command_call },
+	{ "test", "WHAT [KEY=VALUE]...", "tries something: path, jumbo, vmq", 1, -1, 0,
+	  command_test },
 	{ "version", "", "versions of weft and of the daemon", 0, 0, 0, command_version },
 	{ "completion", "bash", "a completion script", 1, 1, 0, command_completion },
 	{ "complete", "WORD...", "what completion asks", 0, -1, 0, command_complete },
@@ -210,6 +210,8 @@ static int command_help(struct cli *cli, const struct command *c)
 	json_t *type;
 
 	printf("usage: weft %s %s\n%s\n", c->name, c->arguments, c->help);
+	if (c->run == command_test)
+		test_help();
 	if (cli->n_args < 2 || !strstr(c->arguments, "TYPE"))
 		return EXIT_OK;
 	type = type_describe(cli, cli->args[1]);

@@ -189,7 +189,7 @@ static void add_provider_stage(struct probes *run, const struct hnv_image *im,
 	const struct hnv_provider_cfg *own = &im->cfg.providers[n->provider];
 
 	run->stages[run->n_stages++] = (struct stage){
-		.step = "provider",
+		.name = "provider",
 		.port = own->port,
 		.request = { .src = own->mac, .dst = n->mac, .vid = own->vid, .from = own->address,
 			     .to = *to, .payload_bytes = bytes },
@@ -199,7 +199,7 @@ static void add_provider_stage(struct probes *run, const struct hnv_image *im,
 static void add_customer_stage(struct journey *j, uint32_t bytes)
 {
 	j->run->stages[j->run->n_stages++] = (struct stage){
-		.step = "customer",
+		.name = "customer",
 		.port = (uint16_t)numbering_find(&j->d->numbers.ports, j->port->head.name),
 		.from_guest = true,
 		.guest = { .fid = j->subnet->fid, .mac = j->port->mac },
@@ -309,15 +309,15 @@ static bool judge_jumbo(struct probes *p, char *buf, size_t size)
 // Our own uplink is too small to try.
 static json_t *too_small(struct probes *run, const struct hnv_provider_cfg *own)
 {
-	char text[64], verdict[160];
+	char text[64], summary[160];
 
 	ip_address_print(&own->address, text, sizeof(text));
 	probes_say(run, "uplink", false, "provider address %s has an MTU of %u bytes", text,
 		   own->mtu);
-	snprintf(verdict, sizeof(verdict),
+	snprintf(summary, sizeof(summary),
 		 "this host itself sends no packets of 1660 bytes; raise its uplink's MTU, then "
 		 "weft set provider … mtu=1660");
-	return probes_end(run, false, verdict);
+	return probes_end(run, false, summary);
 }
 
 static int test_jumbo(void *ctx, struct request *req, const json_t *params, json_t **result,

@@ -28,11 +28,11 @@ struct probes *probes_create(struct daemon *d)
 		return NULL;
 	p->d = d;
 	p->timer = -1;
-	p->steps = json_array();
+	p->checks = json_array();
 	return p;
 }
 
-void probes_say(struct probes *p, const char *step, bool ok, const char *fmt, ...)
+void probes_say(struct probes *p, const char *name, bool ok, const char *fmt, ...)
 {
 	char text[256];
 	va_list ap;
@@ -40,13 +40,20 @@ void probes_say(struct probes *p, const char *step, bool ok, const char *fmt, ..
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	json_array_append_new(p->steps, json_pack("{s:s, s:b, s:s}", "step", step, "ok", ok, "text",
-						  text));
+	json_array_append_new(p->checks, json_pack("{s:s, s:b, s:s}", "name", name, "ok", ok,
+						  "detail", text));
 }
 
-json_t *probes_end(struct probes *p, bool ok, const char *verdict)
+json_t *probes_end(struct probes *p, bool ok, const char *summary)
 {
-	json_t *out = json_pack("{s:b, s:s, s:o}", "ok", ok, "verdict", verdict, "steps", p->steps);
+	size_t n = 0, i;
+	json_t *check, *out;
+
+	json_array_foreach(p->checks, i, check)
+		n += json_is_false(json_object_get(check, "ok"));
+	// Not all that failed need matter: whether the path is well is what is asked.
+	out = json_pack("{s:I, s:s, s:o}", "failed", (json_int_t)(ok ? 0 : RTE_MAX(n, (size_t)1)),
+			"summary", summary, "checks", p->checks);
 
 	free(p);
 	return out;
@@ -100,9 +107,9 @@ static void report_stage(struct probes *p, const struct stage *s)
 	if (s->n_received)
 		snprintf(says, sizeof(says), ", %.2f ms",
 			 (double)s->total_ns / s->n_received / 1e6);
-	probes_say(p, s->step, s->n_received, "%s, packets of %u bytes: %u of %u answered%s", to,
+	probes_say(p, s->name, s->n_received, "%s, packets of %u bytes: %u of %u answered%s", to,
 		   stage_bytes(s), s->n_received, s->n_sent, says);
-	row = json_array_get(p->steps, json_array_size(p->steps) - 1);
+	row = json_array_get(p->checks, json_array_size(p->checks) - 1);
 	json_object_set_new(row, "sent", json_integer(s->n_sent));
 	json_object_set_new(row, "received", json_integer(s->n_received));
 	json_object_set_new(row, "bytes", json_integer(stage_bytes(s)));
@@ -139,12 +146,12 @@ static int begin_stage(struct probes *p)
 static void finish(struct probes *p)
 {
 	struct request *req = p->req;
-	char verdict[256];
+	char summary[256];
 	bool ok;
 
 	unlink_run(p);
-	ok = p->judge(p, verdict, sizeof(verdict));
-	request_reply(req, probes_end(p, ok, verdict));
+	ok = p->judge(p, summary, sizeof(summary));
+	request_reply(req, probes_end(p, ok, summary));
 }
 
 static void tick(void *arg)
@@ -166,7 +173,7 @@ static void tick(void *arg)
 
 static void give_up(struct probes *p)
 {
-	json_decref(p->steps);
+	json_decref(p->checks);
 	free(p);
 }
 

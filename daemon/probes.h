@@ -10,7 +10,7 @@
 #define STAGES_MAX 5u
 
 struct stage {
-	const char *step; // its name in the report
+	const char *name; // of its check in the report
 	struct probe_request request; // id and sequence are filled in by the run
 	uint16_t port;    // index: where requests start, and answers end
 	bool from_guest;  // as if a guest there had sent them; else out of an uplink
@@ -26,13 +26,13 @@ struct stage {
 // Bytes of the IP packet that a stage sends.
 uint32_t stage_bytes(const struct stage *s);
 
-// What is to be found out. The caller fills in stages and judge, and may have said some steps
+// What is to be found out. The caller fills in stages and judge, and may have said something
 // already.
 struct probes {
 	struct stage stages[STAGES_MAX];
 	unsigned int n_stages;
-	json_t *steps; // of the report: {"step", "ok", "text"}
-	// Called when all stages are over; returns the verdict, a sentence in buf[size], and whether
+	json_t *checks; // of the report: {"name", "ok", "detail"}
+	// Called when all stages are over; returns the summary, a sentence in buf[size], and whether
 	// the path is well.
 	bool (*judge)(struct probes *p, char *buf, size_t size);
 	char target[64]; // for judge: who was asked
@@ -48,15 +48,15 @@ struct probes {
 struct probes *probes_create(struct daemon *d); // NULL: no memory
 
 // Adds a line to the report.
-void probes_say(struct probes *p, const char *step, bool ok, const char *fmt, ...)
+void probes_say(struct probes *p, const char *name, bool ok, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-// Begins. The request is answered with {"ok", "verdict", "steps"} in the end, and p is gone.
+// Begins. The request is answered with {"failed", "summary", "checks"} in the end, and p is gone.
 // Returns METHOD_PENDING, or -errno with *r: then p is gone too.
 int probes_run(struct probes *p, struct request *req, struct refusal *r);
 
 // The report of what needed no request, and the end of p.
-json_t *probes_end(struct probes *p, bool ok, const char *verdict);
+json_t *probes_end(struct probes *p, bool ok, const char *summary);
 
 void probes_answer(struct daemon *d, const struct learn_report *report);
 void probes_cancel_all(struct daemon *d); // before the server goes

@@ -39,8 +39,8 @@ for to in 10.1.0.12 fd01::12 10.2.0.22; do
 		fail "to $to: $(cat "$dir/output")"
 done
 on h1 weft --json test path from=web1 to=10.2.0.22 >"$dir/report"
-expect_eq "the report" "$(json "d['ok'] and [(s['step'], s['ok'], s.get('received'), s.get('bytes'))
-	for s in d['steps']]" <"$dir/report")" "[('subnet', True, None, None), \
+expect_eq "the report" "$(json "not d['failed'] and [(c['name'], c['ok'],
+	c.get('received'), c.get('bytes')) for c in d['checks']]" <"$dir/report")" "[('subnet', True, None, None), \
 ('record', True, None, None), ('underlay', True, None, None), ('provider', True, 3, 84), \
 ('customer', True, 3, 84), ('customer', True, 3, 1500)]"
 # A guest that pings at the same time gets all its answers, and no other's.
@@ -63,7 +63,7 @@ sick "is on this host" path from=web1 to=10.1.0.11
 sick "192.0.2.3 does not answer ARP" path from=web1 to=10.2.0.33
 sick "192.0.2.3 does not answer ARP" jumbo to=192.0.2.3
 sick "203.0.113.1 is on no link of ours" jumbo to=203.0.113.1
-on h1 expect_fail "there is no test 'x'" weft test x
+on h1 expect_fail "there is no method 'test_x'" weft test x
 
 # A guest that is silent, a rule at its port, a host that knows no record of who asks.
 ip -n "$(ns db2)" link set eth0 down
@@ -89,8 +89,8 @@ sick "not even packets of 1500 bytes get to 192.0.2.2" jumbo to=192.0.2.2
 on h1 expect_ok weft set provider pa mtu=1500
 sick "this host itself sends no packets of 1660 bytes" jumbo to=192.0.2.2
 on h1 expect_ok weft set provider pa mtu=9160
-kill -STOP "${fabric_pid[h2]}"
+fabric_signal STOP h2
 sick "nothing comes back from host 192.0.2.2" path from=web1 to=10.1.0.12
 sick "192.0.2.2 answers nothing at all" jumbo to=192.0.2.2
-kill -CONT "${fabric_pid[h2]}"
+fabric_signal CONT h2
 fabric_stop h1 h2
