@@ -7,11 +7,11 @@
 
 void test_help(void)
 {
-	puts("\n  path from=PORT to=ADDRESS   the way from a guest's port to a customer address on\n"
-	     "                              another host: records, underlay, both ends\n"
-	     "  jumbo to=PROVIDER           whether the underlay to a provider address carries the\n"
-	     "                              packets of 1500, 1660 and more bytes that tenants need\n"
-	     "  vmq                         moves a queue of each port to another worker and back\n\n"
+	puts("\n  path from=PORT to=ADDRESS  the way from a guest's port to a customer address on\n"
+	     "                             another host: records, underlay, both ends\n"
+	     "  jumbo to=PROVIDER          whether the underlay to a provider address carries\n"
+	     "                             packets of 1500, 1660 and more bytes\n"
+	     "  vmq                        moves queues to another worker and back\n\n"
 	     "exit status: 0 all is well, 1 something is not");
 }
 

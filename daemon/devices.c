@@ -538,8 +538,8 @@ static void hand_over(struct devices *d, const struct devices_frame *f, bool int
 	struct worker *owner = p ? d->cfg.workers[p->plan.owner[0]] : NULL;
 	struct rte_ring *ring = owner ? worker_handover(owner, WORKER_MAX) : NULL;
 	uint32_t padded = RTE_MAX(f->n_bytes, 60u); // IEEE 802.3, 3.2.8
-	bool small = padded + RTE_PKTMBUF_HEADROOM <= rte_pktmbuf_data_room_size(d->cfg.pools->small);
-	struct rte_mempool *pool = small ? d->cfg.pools->small : d->cfg.pools->large;
+	uint32_t room = rte_pktmbuf_data_room_size(d->cfg.pools->small) - RTE_PKTMBUF_HEADROOM;
+	struct rte_mempool *pool = padded <= room ? d->cfg.pools->small : d->cfg.pools->large;
 	struct rte_mbuf *m = ring && pool && p->state == OPEN ? rte_pktmbuf_alloc(pool) : NULL;
 	char *to = m ? rte_pktmbuf_append(m, (uint16_t)padded) : NULL;
 

@@ -10,6 +10,7 @@
 #include "vswitch/hnv_compile.h"
 #include "vswitch/vswitch_ctl.h"
 
+#define ENCAP_OVERHEAD 160u // bytes that tenants' packets may grow by, at most
 #define SMALL_BYTES 56u  // of payload, as ping sends
 #define PLAIN_BYTES 1472u // … so that the packet has 1500
 #define TENANT_BYTES 1632u // … and EncapOverhead's 160 more
@@ -55,7 +56,8 @@ static int read_port(struct journey *j, const json_t *params)
 		return refuse(j->r, ENOENT, "from", "from: there is no port '%.60s'", name);
 	j->port = container_of(o, struct port_obj, head);
 	if (!j->port->subnet || !j->im)
-		return refuse(j->r, EINVAL, "from", "from: port '%s' is in no virtual subnet", name);
+		return refuse(j->r, EINVAL, "from", "from: port '%s' is in no virtual subnet",
+			      name);
 	return 0;
 }
 
@@ -75,7 +77,8 @@ static int find_own_address(struct journey *j)
 		}
 	}
 	return refuse(j->r, ENOENT, "from",
-		      "from: no record gives port '%s' an IPv%u address in subnet %s; weft add record",
+		      "from: no record gives port '%s' an IPv%u address in subnet %s; "
+		      "weft add record",
 		      j->port->head.name, j->to.family, j->port->subnet);
 }
 
@@ -149,8 +152,8 @@ static bool find_record(struct journey *j)
 }
 
 // Who is next on the underlay on the way to `provider`; NULL: nobody, told.
-static const struct underlay_neighbor *find_neighbor(const struct hnv_image *im, struct probes *run,
-						     const struct ip_address *provider)
+static const struct underlay_neighbor *
+find_neighbor(const struct hnv_image *im, struct probes *run, const struct ip_address *provider)
 {
 	const struct underlay *u = im->underlay;
 	const struct underlay_neighbor *found = NULL;
@@ -171,8 +174,9 @@ static const struct underlay_neighbor *find_neighbor(const struct hnv_image *im,
 			found = &u->neighbors[i];
 	ip_address_print(&next, text, sizeof(text));
 	if (!found || mac_is_zero(found->mac)) {
-		probes_say(run, "underlay", false, "%s does not answer %s: host down, or wrong VLAN",
-			   text, next.family == 4 ? "ARP" : "neighbour solicitations");
+		probes_say(run, "underlay", false,
+			   "%s does not answer %s: host down, or wrong VLAN", text,
+			   next.family == 4 ? "ARP" : "neighbour solicitations");
 		return NULL;
 	}
 	mac_print(found->mac, mac, sizeof(mac));
@@ -212,24 +216,26 @@ static void add_customer_stage(struct journey *j, uint32_t bytes)
 
 static bool judge_path(struct probes *p, char *buf, size_t size)
 {
-	const struct stage *provider = &p->stages[0], *small = &p->stages[1], *large = &p->stages[2];
-	char host[64];
+	const struct stage *host = &p->stages[0], *small = &p->stages[1], *large = &p->stages[2];
+	char at[64];
 
-	ip_address_print(&provider->request.to, host, sizeof(host));
+	ip_address_print(&host->request.to, at, sizeof(at));
 	if (large->n_received && small->n_received)
 		snprintf(buf, size, "%s is reached%s", p->target,
-			 provider->n_received ? "" : ", though its host answers no pings itself");
+			 host->n_received ? "" : ", though its host answers no pings itself");
 	else if (small->n_received)
-		snprintf(buf, size, "%s is reached, but not by packets of %u bytes; weft test jumbo to=%s",
-			 p->target, stage_bytes(large), host);
-	else if (provider->n_received)
 		snprintf(buf, size,
-			 "the underlay is well, but %s does not answer: its guest is down or silent, a "
-			 "rule denies it, or records on host %s differ; weft show drop there",
-			 p->target, host);
+			 "%s is reached, but not by packets of %u bytes; weft test jumbo to=%s",
+			 p->target, stage_bytes(large), at);
+	else if (host->n_received)
+		snprintf(buf, size,
+			 "the underlay is well, but %s does not answer: its guest is down or "
+			 "silent, a rule denies it, or records on host %s differ; weft show drop "
+			 "there",
+			 p->target, at);
 	else
 		snprintf(buf, size, "nothing comes back from host %s: is it up, and weftd on it?",
-			 host);
+			 at);
 	return small->n_received && large->n_received;
 }
 
@@ -282,28 +288,34 @@ static int test_path(void *ctx, struct request *req, const json_t *params, json_
 
 static bool judge_jumbo(struct probes *p, char *buf, size_t size)
 {
-	const struct stage *s = p->stages;
-	bool jumbo = p->n_stages > 3;
+	const struct stage *s = p->stages, *last = &s[p->n_stages - 1];
+	const char *to = p->target;
 
 	if (!s[0].n_received)
-		snprintf(buf, size, "%s answers nothing at all: is the host up, and its firewall open "
-			 "for pings?", p->target);
+		snprintf(buf, size,
+			 "%s answers nothing at all: is the host up, and its firewall open for "
+			 "pings?",
+			 to);
 	else if (!s[1].n_received)
-		snprintf(buf, size, "not even packets of 1500 bytes get to %s: the MTU of a link on "
-			 "the path is smaller", p->target);
+		snprintf(buf, size,
+			 "not even packets of 1500 bytes get to %s: a link on the path has a "
+			 "smaller MTU",
+			 to);
 	else if (!s[2].n_received)
-		snprintf(buf, size, "the path takes 1500 bytes, but not the 160 more that encapsulation "
-			 "needs: set an MTU of 1660 (frames of 1674) on its links and switches, and on "
-			 "%s, or mtu=1340 on tenants' ports", p->target);
-	else if (jumbo && !s[3].n_received)
-		snprintf(buf, size, "tenants' packets of 1500 bytes fit, but not those of %u, which the "
+		snprintf(buf, size,
+			 "the path takes 1500 bytes, but not the 160 more that encapsulation "
+			 "needs: set an MTU of 1660 (frames of 1674) on its links and switches "
+			 "and on %s, or mtu=1340 on tenants' ports",
+			 to);
+	else if (!last->n_received)
+		snprintf(buf, size,
+			 "tenants' packets of 1500 bytes fit, but not those of %u, which the "
 			 "provider address here promises: lower its mtu, or raise the path's",
-			 stage_bytes(&s[3]) - 160);
+			 stage_bytes(last) - ENCAP_OVERHEAD);
 	else
 		snprintf(buf, size, "the path takes %u bytes: tenants' packets of %u fit",
-			 stage_bytes(&s[p->n_stages - 1]),
-			 stage_bytes(&s[p->n_stages - 1]) - 160);
-	return s[2].n_received && (!jumbo || s[3].n_received);
+			 stage_bytes(last), stage_bytes(last) - ENCAP_OVERHEAD);
+	return s[2].n_received && last->n_received;
 }
 
 // Our own uplink is too small to try.
@@ -335,7 +347,8 @@ static int test_jumbo(void *ctx, struct request *req, const json_t *params, json
 	if (ret)
 		return ret;
 	if (!im || !im->cfg.n_providers)
-		return refuse(r, ENOENT, NULL, "this host has no provider address; weft add provider");
+		return refuse(r, ENOENT, NULL,
+			      "this host has no provider address; weft add provider");
 	run = probes_create(d);
 	if (!run)
 		return refuse(r, ENOMEM, NULL, "no memory for a test");

@@ -32,8 +32,8 @@ struct probes {
 	struct stage stages[STAGES_MAX];
 	unsigned int n_stages;
 	json_t *checks; // of the report: {"name", "ok", "detail"}
-	// Called when all stages are over; returns the summary, a sentence in buf[size], and whether
-	// the path is well.
+	// Called when all stages are over; writes the summary, a sentence, into buf[size], and
+	// returns whether the path is well.
 	bool (*judge)(struct probes *p, char *buf, size_t size);
 	char target[64]; // for judge: who was asked
 	// The run's own.
