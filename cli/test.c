@@ -44,10 +44,11 @@ int command_test(struct cli *cli)
 		json_dumpf(result, stdout, JSON_COMPACT);
 		putchar('\n');
 	} else {
-		json_array_foreach(json_object_get(result, "checks"), i, check)
+		json_array_foreach(json_object_get(result, "checks"), i, check) {
 			printf("%-8s %s: %s\n",
 			       json_is_true(json_object_get(check, "ok")) ? "ok" : "not ok",
 			       text_of(check, "name"), text_of(check, "detail"));
+		}
 		puts(text_of(result, "summary"));
 	}
 	json_decref(result);
