@@ -144,8 +144,9 @@ def idle_nics_rows(results):
     """What idle NICs cost a busy one."""
     busy = results.get(("guest-64", "weft", "ours"), [])
     beside = results.get(("guest-idle", "weft", "ours"), [])
-    pairs = [b["switch"] / a["switch"] for a, b in zip(busy, beside)
-             if "error" not in a and "error" not in b]
+    both = [(a, b) for a, b in zip(busy, beside) if "error" not in a and "error" not in b]
+    pairs = [b["switch"] / a["switch"] for a, b in
+             [pair for pair in both if same_place(*pair)] or both]
     if not pairs:
         return []
     return [with_bar({"case": "guest-idle", "title": "cycles beside 256 idle NICs",
