@@ -9,9 +9,8 @@
 #include <rte_cycles.h>
 
 #include "daemon/daemon.h"
+#include "daemon/show.h"
 #include "vswitch/vswitch_ctl.h"
-
-#define MAX_ROWS 10000 // of one live list
 
 static void set_uint(json_t *obj, const char *key, uint64_t value)
 {
@@ -94,7 +93,9 @@ const struct object_type worker_type = {
 static const struct field fdb_fields[] = {
 	FIELD_LIVE(switch, FIELD_STRING, .help = "switch"),
 	FIELD_LIVE(vlan, FIELD_UINT, .help = "VLAN, 0: the untagged network"),
+	FIELD_LIVE(subnet, FIELD_STRING, .help = "virtual subnet, in place of switch and VLAN"),
 	FIELD_LIVE(port, FIELD_STRING, .help = "port that it is behind"),
+	FIELD_LIVE(way, FIELD_STRING, .help = "way to the host that it is on"),
 	FIELD_LIVE(state, FIELD_STRING, .help = "static or learnt"),
 	FIELD_LIVE(age, FIELD_UINT, .unit = "s", .help = "since it was last seen"),
 };
@@ -119,13 +120,17 @@ static bool fdb_row(const struct fdb_entry *e, void *arg)
 		return true;
 	row = json_object();
 	set_name(row, "name", mac);
-	set_name(row, "switch", numbering_name(&numbers->switches, switch_id));
-	set_uint(row, "vlan", vid);
-	set_name(row, "port", numbering_name(&numbers->ports, e->port));
+	if (switch_id == DOMAIN_SUBNET) {
+		set_name(row, "subnet", numbering_name(&numbers->subnets, vid));
+	} else {
+		set_name(row, "switch", numbering_name(&numbers->switches, switch_id));
+		set_uint(row, "vlan", vid);
+	}
+	show_place(dump->d, e->port, row);
 	set_name(row, "state", e->state == FDB_STATIC ? "static" : "learnt");
 	set_uint(row, "age", e->age_s);
 	json_array_append_new(dump->rows, row);
-	return json_array_size(dump->rows) < MAX_ROWS;
+	return json_array_size(dump->rows) < SHOW_MAX_ROWS;
 }
 
 static json_t *fdb_list(void *ctx, const char *name)
@@ -155,10 +160,10 @@ static const struct field flow_fields[] = {
 	FIELD_LIVE(bytes, FIELD_UINT, .help = "bytes so far"),
 };
 
-static void l1_match(const struct flow *f, char *text, size_t size)
+static void l1_match(const struct daemon *d, const struct flow *f, char *text, size_t size)
 {
 	struct packet p;
-	char src[32], dst[32];
+	char src[32], dst[32], way[80] = "an unknown host";
 
 	packet_from_keys(&f->key, NULL, &p);
 	mac_print(p.src, src, sizeof(src));
@@ -166,6 +171,10 @@ static void l1_match(const struct flow *f, char *text, size_t size)
 	snprintf(text, size, "%s > %s type %04x", src, dst, be16_to_cpu(p.ethertype));
 	if (p.tag)
 		snprintf(text + strlen(text), size - strlen(text), " vlan %u", p.tag & VID_MASK);
+	if (p.vsid && p.way)
+		show_way(d, p.way, way, sizeof(way));
+	if (p.vsid)
+		snprintf(text + strlen(text), size - strlen(text), " vsid %u from %s", p.vsid, way);
 }
 
 static void l2_match(const struct flow *f, const struct key6 *a, char *text, size_t size)
@@ -195,15 +204,17 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 	struct fdb_where where =
 		fdb_word(fdb_words(vswitch_fdb(d->vswitch)), f->dest % FDB_SLOTS);
 	const char *to = numbering_name(&d->numbers.ports, where.port);
+	char way[80];
 	const char *rule = wishes_rule_name(&d->numbers, p.rule);
 
+	if (where.tag == TAG_WAY) {
+		show_way(d, where.port, way, sizeof(way));
+		to = way;
+	}
 	switch ((enum op)p.op) {
 	case OP_FORWARD:
-		if (where.tag == TAG_WAY)
-			snprintf(text, size, "to way %u", where.port);
-		else
-			snprintf(text, size, "to %s%s", to ? to : "nobody",
-				 where.tag ? " tagged" : "");
+		snprintf(text, size, "to %s%s", to ? to : "nobody",
+			 where.tag & TAG_PRESENT ? " tagged" : "");
 		break;
 	case OP_FLOOD:
 		snprintf(text, size, "flood");
@@ -216,10 +227,7 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 			 rule ? " by rule " : "", rule ? rule : "");
 		break;
 	case OP_ROUTE:
-		if (where.tag == TAG_WAY)
-			snprintf(text, size, "route to way %u", where.port);
-		else
-			snprintf(text, size, "route to %s", to ? to : "nobody");
+		snprintf(text, size, "route to %s", to ? to : "nobody");
 		break;
 	case OP_ANSWER:
 		snprintf(text, size, "answer, or drop %s", drop_names[p.reason % DROP_N_REASONS]);
@@ -245,7 +253,7 @@ static json_t *flow_row(const struct daemon *d, unsigned int worker, int level, 
 	set_name(row, "name", name);
 	if (level == LEVEL1) {
 		set_name(row, "port", numbering_name(&d->numbers.ports, (uint16_t)f.key.w[2]));
-		l1_match(&f, text, sizeof(text));
+		l1_match(d, &f, text, sizeof(text));
 	} else {
 		l2_match(&f, a, text, sizeof(text));
 	}
@@ -273,7 +281,7 @@ static json_t *flow_list(void *ctx, const char *name)
 
 		for (int level = 0; level < N_LEVELS; level++)
 			for (uint32_t i = 1;
-			     i <= c->tables[level].n_made && json_array_size(rows) < MAX_ROWS;
+			     i <= c->tables[level].n_made && json_array_size(rows) < SHOW_MAX_ROWS;
 			     i++) {
 				json_t *row = flow_row(d, w, level, i);
 

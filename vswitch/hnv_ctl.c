@@ -7,14 +7,6 @@
 
 #include "vswitch/vswitch_ctl.h"
 
-bool ip_prefix_has(const struct ip_prefix *p, const struct ip_address *a)
-{
-	uint8_t rest = p->len % 8;
-
-	return p->family == a->family && memcmp(p->addr, a->b, p->len / 8) == 0 &&
-	       (!rest || (p->addr[p->len / 8] ^ a->b[p->len / 8]) >> (8 - rest) == 0);
-}
-
 static bool prefixes_overlap(const struct ip_prefix *a, const struct ip_prefix *b)
 {
 	const struct ip_prefix *wide = a->len < b->len ? a : b, *narrow = wide == a ? b : a;

@@ -122,7 +122,7 @@ static void make_tables(void)
 		.by_fid = hrig->by_fid,
 		.underlays = hrig->underlays,
 		.ways = hrig->ways,
-		.index = hnv_index_create(subnets, 2, hrig->ways, numbers, 2),
+		.index = { hnv_index_create(subnets, 2, hrig->ways, numbers, 2) },
 	};
 	assert_int_equal(hnv_neighbors_create(rig->rcu, &hrig->hnv.neighbors, &err), 0);
 }
@@ -182,7 +182,7 @@ int hnv_rig_tear_down(void **state)
 {
 	int ret = rig_tear_down(state);
 
-	free((void *)hrig->hnv.index);
+	free((void *)hrig->hnv.index.rcu_ptr);
 	hnv_neighbors_destroy(hrig->hnv.neighbors);
 	free((void *)hrig->subnets[0].network);
 	free(hrig->domains[0]);
