@@ -12,16 +12,6 @@
 #include "daemon/show.h"
 #include "vswitch/vswitch_ctl.h"
 
-static void set_uint(json_t *obj, const char *key, uint64_t value)
-{
-	json_object_set_new(obj, key, json_integer((json_int_t)value));
-}
-
-static void set_name(json_t *obj, const char *key, const char *name)
-{
-	json_object_set_new(obj, key, json_string(name ? name : "?"));
-}
-
 // --- workers -----------------------------------------------------------------------------------
 
 static const struct field worker_fields[] = {
@@ -51,17 +41,17 @@ static json_t *worker_row(const struct daemon *d, unsigned int i)
 		bytes += (uint64_t)c->tables[level].n_used * flow_bytes(c->tables[level].stride);
 		misses += counter_get(&c->stats.misses[level]);
 	}
-	set_name(row, "name", name);
-	set_uint(row, "cpu", (uint64_t)worker_cpu(d->workers[i]));
-	set_uint(row, "busy_cycles", counter_get(&load->busy_cycles));
-	set_uint(row, "loops", counter_get(&load->loops));
-	set_uint(row, "sleeps", counter_get(&load->sleeps));
-	set_uint(row, "flows", flows);
-	set_uint(row, "flow_bytes", bytes);
-	set_uint(row, "misses", misses);
-	set_uint(row, "stale", counter_get(&c->stats.stale));
-	set_uint(row, "expired", counter_get(&c->stats.expired));
-	set_uint(row, "uncached", counter_get(&c->stats.uncached));
+	show_text(row, "name", name);
+	show_uint(row, "cpu", (uint64_t)worker_cpu(d->workers[i]));
+	show_uint(row, "busy_cycles", counter_get(&load->busy_cycles));
+	show_uint(row, "loops", counter_get(&load->loops));
+	show_uint(row, "sleeps", counter_get(&load->sleeps));
+	show_uint(row, "flows", flows);
+	show_uint(row, "flow_bytes", bytes);
+	show_uint(row, "misses", misses);
+	show_uint(row, "stale", counter_get(&c->stats.stale));
+	show_uint(row, "expired", counter_get(&c->stats.expired));
+	show_uint(row, "uncached", counter_get(&c->stats.uncached));
 	return row;
 }
 
@@ -119,16 +109,16 @@ static bool fdb_row(const struct fdb_entry *e, void *arg)
 	    !vswitch_domain(dump->d->vswitch, e->fid, &switch_id, &vid))
 		return true;
 	row = json_object();
-	set_name(row, "name", mac);
+	show_text(row, "name", mac);
 	if (switch_id == DOMAIN_SUBNET) {
-		set_name(row, "subnet", numbering_name(&numbers->subnets, vid));
+		show_text(row, "subnet", numbering_name(&numbers->subnets, vid));
 	} else {
-		set_name(row, "switch", numbering_name(&numbers->switches, switch_id));
-		set_uint(row, "vlan", vid);
+		show_text(row, "switch", numbering_name(&numbers->switches, switch_id));
+		show_uint(row, "vlan", vid);
 	}
 	show_place(dump->d, e->port, row);
-	set_name(row, "state", e->state == FDB_STATIC ? "static" : "learnt");
-	set_uint(row, "age", e->age_s);
+	show_text(row, "state", e->state == FDB_STATIC ? "static" : "learnt");
+	show_uint(row, "age", e->age_s);
 	json_array_append_new(dump->rows, row);
 	return json_array_size(dump->rows) < SHOW_MAX_ROWS;
 }
@@ -250,19 +240,19 @@ static json_t *flow_row(const struct daemon *d, unsigned int worker, int level, 
 		return NULL;
 	row = json_object();
 	snprintf(name, sizeof(name), "%u.%d.%u", worker, level + 1, index);
-	set_name(row, "name", name);
+	show_text(row, "name", name);
 	if (level == LEVEL1) {
-		set_name(row, "port", numbering_name(&d->numbers.ports, (uint16_t)f.key.w[2]));
+		show_text(row, "port", numbering_name(&d->numbers.ports, (uint16_t)f.key.w[2]));
 		l1_match(d, &f, text, sizeof(text));
 	} else {
 		l2_match(&f, a, text, sizeof(text));
 	}
-	set_uint(row, "level", level == LEVEL1 ? 1 : 2);
-	set_name(row, "match", text);
+	show_uint(row, "level", level == LEVEL1 ? 1 : 2);
+	show_text(row, "match", text);
 	flow_action(d, c, &f, text, sizeof(text));
-	set_name(row, "action", text);
-	set_uint(row, "packets", f.packets);
-	set_uint(row, "bytes", f.bytes);
+	show_text(row, "action", text);
+	show_uint(row, "packets", f.packets);
+	show_uint(row, "bytes", f.bytes);
 	return row;
 }
 
@@ -325,15 +315,15 @@ static json_t *drop_row(const struct daemon *d, const struct drop_record *r, uin
 		 (double)(now_tsc - r->tsc) / (double)rte_get_tsc_hz());
 	for (uint32_t i = 0; i < r->head_bytes && i < DROP_LOG_HEAD; i++)
 		snprintf(hex + 2 * i, 3, "%02x", r->head[i]);
-	set_name(row, "name", name);
-	set_name(row, "age", age);
-	set_name(row, "port", numbering_name(&d->numbers.ports, r->cause.port));
-	set_name(row, "direction", r->cause.dir == DROP_RX ? "in" : "out");
-	set_name(row, "reason", drop_names[r->cause.reason % DROP_N_REASONS]);
+	show_text(row, "name", name);
+	show_text(row, "age", age);
+	show_text(row, "port", numbering_name(&d->numbers.ports, r->cause.port));
+	show_text(row, "direction", r->cause.dir == DROP_RX ? "in" : "out");
+	show_text(row, "reason", drop_names[r->cause.reason % DROP_N_REASONS]);
 	if (rule)
-		set_name(row, "rule", rule);
-	set_uint(row, "bytes", r->frame_bytes);
-	set_name(row, "frame", hex);
+		show_text(row, "rule", rule);
+	show_uint(row, "bytes", r->frame_bytes);
+	show_text(row, "frame", hex);
 	return row;
 }
 
@@ -374,7 +364,7 @@ static json_t *drops_json(const struct port_counters *c, enum drop_dir dir)
 
 	for (int r = 0; r < DROP_N_REASONS; r++)
 		if (c->drops[dir][r])
-			set_uint(drops, drop_names[r], c->drops[dir][r]);
+			show_uint(drops, drop_names[r], c->drops[dir][r]);
 	return drops;
 }
 
@@ -385,17 +375,17 @@ static json_t *port_counters_json(const struct daemon *d, const char *port)
 	json_t *out = json_object();
 
 	devices_counters(d->devices, port, &c, &stats);
-	set_uint(out, "rx_packets", c.rx_packets);
-	set_uint(out, "rx_bytes", c.rx_bytes);
-	set_uint(out, "tx_packets", c.tx_packets);
-	set_uint(out, "tx_bytes", c.tx_bytes);
-	set_uint(out, "created", c.created);
-	set_uint(out, "consumed", c.consumed);
+	show_uint(out, "rx_packets", c.rx_packets);
+	show_uint(out, "rx_bytes", c.rx_bytes);
+	show_uint(out, "tx_packets", c.tx_packets);
+	show_uint(out, "tx_bytes", c.tx_bytes);
+	show_uint(out, "created", c.created);
+	show_uint(out, "consumed", c.consumed);
 	json_object_set_new(out, "rx_drops", drops_json(&c, DROP_RX));
 	json_object_set_new(out, "tx_drops", drops_json(&c, DROP_TX));
-	set_uint(out, "device_missed", stats.missed);
-	set_uint(out, "device_no_mbuf", stats.no_mbuf);
-	set_uint(out, "device_tx_errors", stats.tx_errors);
+	show_uint(out, "device_missed", stats.missed);
+	show_uint(out, "device_no_mbuf", stats.no_mbuf);
+	show_uint(out, "device_tx_errors", stats.tx_errors);
 	return out;
 }
 
@@ -459,7 +449,7 @@ json_t *show_counters(void *ctx, const char *type, const char *name)
 		if (name && strcmp(name, rule) != 0)
 			continue;
 		counters = json_object();
-		set_uint(counters, "drops", show_rule_drops(d, id) - d->rule_base[id]);
+		show_uint(counters, "drops", show_rule_drops(d, id) - d->rule_base[id]);
 		add_counters_of(rows, "rule", rule, counters);
 	}
 	if (!type || strcmp(type, "worker") == 0)
@@ -477,12 +467,12 @@ static int conservation(void *ctx, struct request *req, const json_t *params, js
 	json_t *out = json_object();
 
 	devices_conservation(d->devices, &c);
-	set_uint(out, "received", c.received);
-	set_uint(out, "created", c.created);
-	set_uint(out, "sent", c.sent);
-	set_uint(out, "consumed", c.consumed);
-	set_uint(out, "drops", c.dropped);
-	set_uint(out, "held", c.held);
+	show_uint(out, "received", c.received);
+	show_uint(out, "created", c.created);
+	show_uint(out, "sent", c.sent);
+	show_uint(out, "consumed", c.consumed);
+	show_uint(out, "drops", c.dropped);
+	show_uint(out, "held", c.held);
 	json_object_set_new(out, "balanced",
 			    json_boolean(c.received + c.created ==
 					 c.sent + c.consumed + c.dropped + c.held));

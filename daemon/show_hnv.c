@@ -10,8 +10,9 @@
 
 // --- ways --------------------------------------------------------------------------------------
 
-static const char *const encap_names[HNV_N_ENCAPS] = { [HNV_NVGRE] = "nvgre",
-						       [HNV_VXLAN] = "vxlan" };
+static const char *const encap_names[HNV_N_ENCAPS] = {
+	[HNV_NVGRE] = "nvgre", [HNV_VXLAN] = "vxlan"
+};
 
 static const struct field way_fields[] = {
 	FIELD_LIVE(provider, FIELD_STRING, .help = "provider address of the host it leads to"),
@@ -47,7 +48,7 @@ static void set_address(json_t *row, const char *key, const struct ip_address *a
 	char text[64];
 
 	ip_address_print(a, text, sizeof(text));
-	json_object_set_new(row, key, json_string(text));
+	show_text(row, key, text);
 }
 
 static void set_mac(json_t *row, const char *key, struct mac mac)
@@ -55,7 +56,7 @@ static void set_mac(json_t *row, const char *key, struct mac mac)
 	char text[32];
 
 	mac_print(mac, text, sizeof(text));
-	json_object_set_new(row, key, json_string(text));
+	show_text(row, key, text);
 }
 
 // The neighbour that each way begins with, by number less WAY_FIRST, into to[WAY_MAX].
@@ -71,13 +72,13 @@ static void set_next_hop(const struct daemon *d, const struct hnv_image *im,
 	const struct hnv_provider_cfg *from = &im->cfg.providers[n->provider];
 	const char *port = numbering_name(&d->numbers.ports, from->port);
 
-	json_object_set_new(row, "port", json_string(port ? port : "?"));
+	show_text(row, "port", port);
 	set_address(row, "source", &from->address);
 	set_address(row, "next_hop", &n->address);
 	if (mac_is_zero(n->mac))
 		return;
 	set_mac(row, "mac", n->mac);
-	json_object_set_new(row, "age", json_integer(vswitch_now_s(d->vswitch) - n->seen_s));
+	show_uint(row, "age", vswitch_now_s(d->vswitch) - n->seen_s);
 }
 
 static json_t *way_row(const struct daemon *d, uint32_t at, const struct underlay_neighbor *n,
@@ -93,15 +94,14 @@ static json_t *way_row(const struct daemon *d, uint32_t at, const struct underla
 	if (wanted && strcmp(wanted, name) != 0)
 		return NULL;
 	row = json_object();
-	json_object_set_new(row, "name", json_string(name));
+	show_text(row, "name", name);
 	set_address(row, "provider", &w->provider);
-	json_object_set_new(row, "encap", json_string(encap_names[w->encap]));
-	json_object_set_new(row, "state",
-			    json_string(h ? "ready" : n ? "unresolved" : "unreachable"));
+	show_text(row, "encap", encap_names[w->encap]);
+	show_text(row, "state", h ? "ready" : n ? "unresolved" : "unreachable");
 	if (n)
 		set_next_hop(d, im, n, row);
 	if (h)
-		json_object_set_new(row, "mtu", json_integer(h->mtu));
+		show_uint(row, "mtu", h->mtu);
 	json_object_set_new(row, "learnt", json_boolean(at >= im->n_fixed_ways));
 	return row;
 }
@@ -130,7 +130,7 @@ static json_t *way_list(void *ctx, const char *name)
 const struct object_type way_type = {
 	.name = "way",
 	.plural = "ways",
-	.help = "another host by one encapsulation, and how it is reached (at most 10000 are shown)",
+	.help = "another host by one encapsulation, and how it is reached (10000 are shown)",
 	OBJECT_FIELDS(way_fields),
 	.list = way_list,
 };
@@ -152,9 +152,9 @@ void show_place(const struct daemon *d, uint16_t port, json_t *row)
 
 	if (way_is(port)) {
 		show_way(d, port, text, sizeof(text));
-		json_object_set_new(row, "way", json_string(text));
+		show_text(row, "way", text);
 	} else {
-		json_object_set_new(row, "port", json_string(name ? name : "?"));
+		show_text(row, "port", name);
 	}
 }
 
@@ -165,7 +165,8 @@ struct neighbor_dump {
 	json_t *rows;
 };
 
-static bool neighbor_row(void *arg, uint16_t fid, const struct ip_address *customer, struct mac mac)
+static bool neighbor_row(void *arg, uint16_t fid, const struct ip_address *customer,
+			 struct mac mac)
 {
 	struct neighbor_dump *dump = arg;
 	const struct daemon *d = dump->d;
@@ -179,13 +180,11 @@ static bool neighbor_row(void *arg, uint16_t fid, const struct ip_address *custo
 	    !vswitch_domain(d->vswitch, fid, &switch_id, &subnet))
 		return true;
 	row = json_object();
-	json_object_set_new(row, "name", json_string(name));
-	json_object_set_new(row, "subnet",
-			    json_string(numbering_name(&d->numbers.subnets, subnet) ?: "?"));
+	show_text(row, "name", name);
+	show_text(row, "subnet", numbering_name(&d->numbers.subnets, subnet));
 	set_mac(row, "mac", mac);
-	json_object_set_new(row, "state",
-			    json_string(hnv_image_has_record(dump->im, subnet, customer) ? "record"
-											 : "learnt"));
+	show_text(row, "state",
+		  hnv_image_has_record(dump->im, subnet, customer) ? "record" : "learnt");
 	if (fdb_find(vswitch_fdb(d->vswitch), fid, mac, &where))
 		show_place(d, where.port, row);
 	json_array_append_new(dump->rows, row);

@@ -387,18 +387,28 @@ static int fix_port(struct compiled *c, const struct sw_port_cfg *p, uint32_t *r
 	return ret;
 }
 
-// Sorted; where records and a port have one address, the port has it.
-static void sort_fixed(struct compiled *c)
+// Sorted; where records and a port have one address, the port has it. Records that put an address
+// on two hosts contradict each other.
+static int sort_fixed(struct compiled *c, struct err *err)
 {
 	uint32_t kept = 0;
 
 	if (c->n_fixed)
 		qsort(c->fixed, c->n_fixed, sizeof(*c->fixed), compare_fixed);
-	for (uint32_t i = 0; i < c->n_fixed; i++)
-		if (!kept || c->fixed[kept - 1].fid != c->fixed[i].fid ||
-		    !mac_equal(c->fixed[kept - 1].mac, c->fixed[i].mac))
-			c->fixed[kept++] = c->fixed[i];
+	for (uint32_t i = 0; i < c->n_fixed; i++) {
+		const struct static_mac *s = &c->fixed[i], *last = &c->fixed[kept - 1];
+
+		if (!kept || last->fid != s->fid || !mac_equal(last->mac, s->mac))
+			c->fixed[kept++] = *s;
+		else if (last->tag == TAG_WAY && last->port != s->port)
+			return err_set(err, EEXIST,
+				       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:"
+				       "%02x on two hosts",
+				       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3],
+				       s->mac.b[4], s->mac.b[5]);
+	}
 	c->n_fixed = kept;
+	return 0;
 }
 
 static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
@@ -417,8 +427,7 @@ static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct 
 					(struct static_mac){ im->fids[r->subnet],
 							     im->record_ways[i], TAG_WAY, r->mac });
 	}
-	sort_fixed(c);
-	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : 0;
+	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : sort_fixed(c, err);
 }
 
 void vswitch_cfg_drop(struct vswitch_cfg *cfg)

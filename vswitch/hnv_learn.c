@@ -88,8 +88,9 @@ void hnv_learn_customer(struct hnv_shared *s, struct fdb *fdb, const struct hnv_
 	    hnv_image_has_record(im, c->subnet, &c->customer))
 		return;
 	known = hnv_find_neighbor(&im->hnv, fid, &c->customer, &before);
-	if ((known && mac_equal(before, c->mac)) || (!known && l->n_customers == HNV_CUSTOMERS_MAX) ||
-	    hnv_neighbors_set(s->neighbors, fid, &c->customer, c->mac))
+	if (known ? mac_equal(before, c->mac) : l->n_customers == HNV_CUSTOMERS_MAX)
+		return;
+	if (hnv_neighbors_set(s->neighbors, fid, &c->customer, c->mac))
 		return;
 	if (!known)
 		l->customers[l->n_customers++] = (struct hnv_customer){ fid, c->customer };
