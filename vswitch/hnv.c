@@ -123,6 +123,28 @@ uint16_t hnv_find_way(const struct hnv *hnv, uint8_t encap, const struct ip_addr
 	}
 }
 
+// --- providers -----------------------------------------------------------------------------------
+
+struct hnv_plain *hnv_plain_create(const struct hnv_cfg *cfg)
+{
+	struct hnv_plain *plain =
+		aligned_alloc(CACHE_LINE, (cfg->n_providers + 1) * sizeof(*plain));
+
+	for (uint32_t i = 0; plain && i < cfg->n_providers; i++) {
+		const struct hnv_provider_cfg *p = &cfg->providers[i];
+		struct encap_way way = { .dst = p->mac,
+					 .vid = p->vid,
+					 .ipv6 = p->address.family == 6,
+					 .ttl = 64,
+					 .udp_port = cfg->vxlan_port };
+
+		memcpy(way.destination, p->address.b, sizeof(way.destination));
+		for (int encap = 0; encap < HNV_N_ENCAPS; encap++)
+			encap_plain_make(cfg->codecs[encap], &way, &plain[i].by_encap[encap]);
+	}
+	return plain;
+}
+
 // --- routes --------------------------------------------------------------------------------------
 
 // Prefixes flattened into ranges: an address belongs to the last range that begins at or before

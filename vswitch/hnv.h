@@ -17,7 +17,7 @@
 
 #include "base/rcu.h"
 #include "base/values.h"
-#include "net/encap.h"
+#include "net/encap_plain.h"
 #include "vswitch/fdb.h"
 
 #define WAY_FIRST 0x1000u // numbers of ways; below are ports
@@ -142,10 +142,16 @@ struct hnv_subnet {
 	const struct hnv_network *network;
 };
 
+// What plain frames to one of our addresses look like.
+struct hnv_plain {
+	struct encap_plain by_encap[HNV_N_ENCAPS];
+};
+
 // Our addresses on one uplink.
 struct hnv_underlay {
 	uint16_t n;
 	const struct hnv_provider_cfg *providers; // [n]
+	const struct hnv_plain *plain; // [n]; NULL: nothing is plain
 };
 
 struct hnv_neighbors; // (fid, customer address) → MAC

@@ -223,7 +223,8 @@ static bool make_underlays(struct hnv_image *im)
 
 	im->underlays = calloc(PORT_SLOTS, sizeof(*im->underlays));
 	im->underlay_list = calloc(im->cfg.n_providers + 1, sizeof(*im->underlay_list));
-	if (!im->underlays || !im->underlay_list)
+	im->plain = hnv_plain_create(&im->cfg);
+	if (!im->underlays || !im->underlay_list || !im->plain)
 		return false;
 	for (uint32_t i = 0; i < im->cfg.n_providers; i++) {
 		struct hnv_underlay *u = (struct hnv_underlay *)im->underlays[p[i].port];
@@ -231,6 +232,7 @@ static bool make_underlays(struct hnv_image *im)
 		if (!u) {
 			u = &im->underlay_list[i];
 			u->providers = &p[i];
+			u->plain = &im->plain[i];
 			im->underlays[p[i].port] = u;
 		}
 		u->n++;
@@ -299,6 +301,7 @@ void hnv_image_destroy(void *arg)
 	free(im->by_fid);
 	free(im->underlays);
 	free(im->underlay_list);
+	free(im->plain);
 	for (uint32_t i = 0; i < im->n_networks; i++)
 		free(im->networks[i]);
 	free(im->networks);

@@ -30,6 +30,7 @@ struct hnv_image {
 	const struct hnv_subnet **by_fid;        // [65536]
 	const struct hnv_underlay **underlays;   // [PORT_SLOTS]
 	struct hnv_underlay *underlay_list;      // [cfg.n_providers]
+	struct hnv_plain *plain;                 // [cfg.n_providers]
 	struct hnv_network **networks;           // [n_networks]
 	uint32_t n_networks;
 	uint16_t *ways;        // numbers in use: of records, then of hosts learnt
