@@ -51,8 +51,8 @@ dropped()
 before=$(dropped)
 in_ns b timeout 60 iperf3 -s -1 >/dev/null &
 wait_for 5 listens b 5201 || fail "iperf3 does not listen"
-in_ns a timeout 60 iperf3 -J -t 4 -c 10.2.0.2 -u -b 20M -l 1000 >"$dir/iperf" &
-client=$!
+in_ns_background a iperf3 -t 60 -c 10.2.0.2 -u -b 20M -l 1000 >"$dir/iperf"
+client=$background
 wait_for 5 grep -q . <(on h1 counter a rx_packets)
 records 192.0.2.1 >"$dir/first"
 records 192.0.2.2 >"$dir/second"
@@ -63,9 +63,8 @@ for h in h1 h2; do
 	on "$h" expect_ok weft add route r network=red prefix=198.51.100.0/24 next_hop=10.2.0.2
 	on "$h" expect_ok weft delete route r
 done
-echo '{"record": []}' >"$dir/none"
-kill -0 "$client" || fail "the flow ended before the changes did"
-wait "$client" || fail "iperf3: $(json "d.get('error')" <"$dir/iperf")"
+kill "$client" || fail "the flow ended before the changes did"
+wait "$client" || :
 expect_eq "what the switch has dropped" "$(dropped)" "$before"
 for h in h1 h2; do
 	expect_eq "records of $h" "$(on "$h" weft --json show record | json 'len(d)')" 2002
