@@ -169,10 +169,16 @@ static void fini_helper(struct daemon *d)
 
 static int init_switch(struct daemon *d, struct err *err)
 {
+	int ret;
+
 	d->rcu = rcu_create();
 	if (!d->rcu)
 		return err_set(err, ENOMEM, "no memory for RCU");
-	return vswitch_create(d->rcu, d->opt.n_workers, d->learn_fd, &d->vswitch, err);
+	ret = vswitch_create(d->rcu, d->opt.n_workers, d->learn_fd, &d->vswitch, err);
+	// What is learnt before the first second is over must not look as old as the machine.
+	if (!ret)
+		on_second(d);
+	return ret;
 }
 
 static void fini_switch(struct daemon *d)

@@ -51,7 +51,7 @@ dropped()
 before=$(dropped)
 in_ns b timeout 60 iperf3 -s -1 >/dev/null &
 wait_for 5 listens b 5201 || fail "iperf3 does not listen"
-in_ns_background a iperf3 -t 60 -c 10.2.0.2 -u -b 20M -l 1000 >"$dir/iperf"
+in_ns_background a iperf3 -t 60 -c 10.2.0.2 -u -b 20M -l 1000 >"$dir/iperf" 2>&1
 client=$background
 wait_for 5 grep -q . <(on h1 counter a rx_packets)
 records 192.0.2.1 >"$dir/first"
