@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "netvsp/nic_parts.h"
+#include "vmbus/bell.h"
 #include "vmbus/mapping.h"
 #include "vmbus/user_socket.h"
 
@@ -335,6 +336,18 @@ static void accept_more(struct netvsp_service *service, bool accepting)
 	service->accepting = accepting;
 }
 
+// Who says nothing must not keep others out: the one that has been silent longest goes.
+static void make_room(struct netvsp_service *service)
+{
+	struct netvsp_connection *oldest = NULL;
+
+	for (struct netvsp_connection *c = service->first; c; c = c->next) // the newest is first
+		if (!c->nic && !c->left && !c->gone)
+			oldest = c;
+	if (oldest && service->n_strangers > MAX_STRANGERS)
+		leave(oldest, VMBUS_USER_LEAVING_PROTOCOL, "too many say no HELLO");
+}
+
 static void on_listen(struct netvsp_service *service, struct watch *watch, uint32_t events)
 {
 	int fd = vmbus_user_accept(service->listen_fd);
@@ -342,6 +355,8 @@ static void on_listen(struct netvsp_service *service, struct watch *watch, uint3
 	if (fd >= 0) {
 		if (connection_create(service, fd) < 0)
 			close(fd);
+		else
+			make_room(service);
 	} else if (fd != -EAGAIN && fd != -ECONNABORTED) {
 		// Out of descriptors or memory: it would be readable for ever.
 		service->accept_at_ns = now_ns() + ACCEPT_RETRY_NS;
@@ -437,7 +452,7 @@ void netvsp_service_run(struct netvsp_service *service)
 		watch->ready(service, watch, events[i].events);
 	}
 	free_gone(service);
-	accept_more(service, service->n_strangers < MAX_STRANGERS && !service->accept_at_ns);
+	accept_more(service, !service->accept_at_ns);
 	set_timer(service);
 }
 
@@ -528,6 +543,8 @@ int netvsp_service_create(const struct netvsp_service_cfg *cfg, struct netvsp_se
 	service->listen_fd = cfg->listen_fd;
 	if (ret == 0)
 		ret = vmbus_mapping_install();
+	if (vmbus_bell_init() < 0)
+		log_warning("no asynchronous I/O: a VMM's full doorbell can hold up other guests");
 	if (ret == 0 && service->listen_fd < 0) {
 		service->listen_fd = vmbus_user_listen(cfg->path);
 		ret = service->listen_fd < 0 ? service->listen_fd : 0;
