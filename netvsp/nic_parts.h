@@ -24,6 +24,12 @@ struct netvsp_queue {
 	struct netvsp_counters counters; // worker: w, control: r
 } CACHE_ALIGNED;
 
+// The guest → host monitor page. Immutable.
+struct nic_monitor {
+	struct vmbus_monitor_page *page;
+	uint64_t gpa;
+};
+
 // A channel as control knows it.
 struct nic_channel {
 	bool open, failed;
@@ -71,7 +77,7 @@ struct netvsp_nic {
 	struct rcu *rcu;
 	struct netvsp_guest guest;     // see guest.h
 	struct netvsp_mailbox mailbox; // see mailbox.h
-	RCU_POINTER(struct vmbus_monitor_page) monitor;
+	RCU_POINTER(const struct nic_monitor) monitor; // on the heap, or NULL
 	struct nic_channel channels[VMBUS_USER_MAX_CHANNELS];
 	uint64_t live;       // bit n: channel n is its worker's
 	bool serving;        // START came, and no PAUSE since
@@ -171,6 +177,10 @@ void nic_channel_close(struct netvsp_nic *nic, unsigned int index, bool keep);
 // A channel makes no sense before any worker has it: it counts as failed.
 void nic_channel_gone_wrong(struct netvsp_nic *nic, unsigned int index,
 			    enum vmbus_user_failure why);
+
+// Workers look at another monitor page from now on, or at none (NULL); the old one is freed when
+// none looks at it any more.
+void nic_set_monitor(struct netvsp_nic *nic, const struct nic_monitor *monitor);
 
 // Bits of the channels that are open.
 uint64_t nic_open_channels(const struct netvsp_nic *nic);

@@ -111,12 +111,16 @@ static void drain(struct netvsp_queue *queue)
 // Takes the guest's bit out of the monitor page: the ring is looked at anyway. worker.
 static void scan(struct netvsp_queue *queue, uint32_t id)
 {
-	struct vmbus_monitor_page *page = rcu_get(&queue->nic->monitor);
+	const struct nic_monitor *monitor = rcu_get(&queue->nic->monitor);
+	const struct vmbus_dirty *dirty = rcu_get(&queue->nic->guest.dirty);
 	struct vmbus_monitor_ids own = {}, rung;
 
 	vmbus_monitor_add(&own, id);
-	if (page && vmbus_monitor_scan(page, &own, &rung))
-		counter_add(&queue->counters.guest_bells, 1);
+	if (!monitor || !vmbus_monitor_scan(monitor->page, &own, &rung))
+		return;
+	counter_add(&queue->counters.guest_bells, 1);
+	if (unlikely(dirty))
+		vmbus_dirty_mark(dirty, monitor->gpa, sizeof(*monitor->page));
 }
 
 static bool arm(struct port_queue *q, bool armed)

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "dataplane/drop.h"
@@ -23,8 +24,11 @@ static void vmm_forget(void)
 	vmm.fd = -1;
 }
 
-static void re_adopt(void)
+// dirty: a bitmap that the VMM had given to the switch before, or -1.
+static void re_adopt_with(int dirty)
 {
+	struct vmbus_user_dirty_log m = { .flags = cpu_to_le32(1), .bytes = cpu_to_le64(4096) };
+
 	vmm_connect(&vmm);
 	assert_int_equal(vmm_hello(&vmm, "web0", NULL), 0);
 	assert_int_equal(vmm_state(&vmm, VMBUS_USER_KEPT), 0);
@@ -33,9 +37,14 @@ static void re_adopt(void)
 	assert_int_equal(vmm_gpadl(&vmm, VMM_RECEIVE_GPADL, 0, VMM_RECEIVE_PAGE, VMM_RECEIVE_PAGES),
 			 0);
 	assert_int_equal(vmm_gpadl(&vmm, VMM_SEND_GPADL, 0, VMM_SEND_PAGE, VMM_SEND_PAGES), 0);
+	if (dirty >= 0)
+		assert_int_equal(vmm_ask(&vmm, VMBUS_USER_TYPE_DIRTY_LOG, &m, sizeof(m), &dirty, 1),
+				 0);
 	assert_int_equal(vmm_open(&vmm, 0, true, VMBUS_USER_NO_MONITOR), 0);
 	assert_int_equal(vmm_ask_plain(&vmm, VMBUS_USER_TYPE_START), 0);
 }
+
+static void re_adopt(void) { re_adopt_with(-1); }
 
 static void a_guest_outlives_the_switch(void **state)
 {
@@ -58,6 +67,36 @@ static void a_guest_outlives_the_switch(void **state)
 		for (uint32_t j = 0; j < 20; j++)
 			nic_expect_frames(0, 100 * j);
 	}
+}
+
+// Is page `page` of the guest's RAM marked?
+static bool is_dirty(const uint64_t *words, uint32_t page)
+{
+	uint64_t p = VMM_RAM_GPA / 4096 + page;
+
+	return words[p / 64] >> (p % 64) & 1;
+}
+
+static void what_a_killed_switch_wrote_is_marked_by_the_next(void **state)
+{
+	int fd = memfd_create("dirty", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	uint64_t words[512];
+
+	assert_int_equal(ftruncate(fd, sizeof(words)), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+	nic_bring_up();
+	sw_stop();
+	vmm_forget();
+	sw_start(2);
+	re_adopt_with(fd);
+	assert_int_equal(pread(fd, words, sizeof(words), 0), sizeof(words));
+	assert_true(is_dirty(words, VMM_FLAGS_PAGE));
+	for (uint32_t i = 0; i < VMM_RING_PAGES; i++)
+		assert_true(is_dirty(words, VMM_RINGS_PAGE(0) + i));
+	for (uint32_t i = 0; i < VMM_RECEIVE_PAGES; i++)
+		assert_true(is_dirty(words, VMM_RECEIVE_PAGE + i));
+	assert_false(is_dirty(words, VMM_SEND_PAGE)); // is only read
+	close(fd);
 }
 
 static void on_drained(void *arg) { *(bool *)arg = true; }
@@ -262,6 +301,7 @@ static void vmms_may_leave_at_any_moment(void **state)
 
 static void strangers_are_limited(void **state)
 {
+	uint8_t byte;
 	int fds[80];
 
 	for (int i = 0; i < 80; i++) {
@@ -269,8 +309,15 @@ static void strangers_are_limited(void **state)
 		fds[i] = vmm.fd;
 		sw_run();
 	}
-	for (int i = 0; i < 80; i++)
+	vmm_connect(&vmm); // others say nothing: it is heard
+	assert_int_equal(vmm_hello(&vmm, "web0", NULL), 0);
+	vmm_hang_up(&vmm);
+	for (int i = 0; i < 80; i++) {
+		bool is_hung_up = recv(fds[i], &byte, 1, MSG_DONTWAIT) == 0;
+
+		assert_int_equal(is_hung_up, i < 80 - 63);
 		close(fds[i]);
+	}
 	for (int i = 0; i < 20; i++)
 		sw_run();
 	vmm_connect(&vmm);
@@ -281,6 +328,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_guest_outlives_the_switch),
+		TEST(what_a_killed_switch_wrote_is_marked_by_the_next),
 		TEST(a_planned_restart_reads_no_more),
 		TEST(a_port_that_is_opened_again_keeps_its_guest),
 		TEST(a_removed_port_says_goodbye),
