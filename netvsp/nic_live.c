@@ -199,6 +199,8 @@ void nic_attach(struct netvsp_nic *nic, struct netvsp_connection *connection, st
 	nic->peer = peer;
 	nic->leaving = nic->serving = nic->started = false;
 	nic->why_not[0] = '\0';
+	nic->n_announce = 0;
+	nic->announce_at = 0;
 	nic->n_attached++;
 	nic_control_init(nic);
 }

@@ -394,6 +394,8 @@ static int on_start(void *arg, struct vmbus_peer_recovery *out, struct err *err)
 	nic->n_lost += out->n_lost;
 	nic->started = nic->serving = true;
 	nic_publish(nic);
+	if (nic->origin == VMBUS_USER_IMAGE)
+		nic_announce(nic);
 	nic_call(nic);
 	return 0;
 }

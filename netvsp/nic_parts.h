@@ -85,6 +85,7 @@ struct netvsp_nic {
 	bool leaving;        // the guest is being taken leave of
 	bool draining;       // no ring is read any more; atomic. control: w, worker: r
 	bool held;           // none is read yet; likewise
+	bool announce;       // queue 0 is to send an announcement. control: sets, worker: clears
 	struct vmbus_state *state;    // the VMM's state memory, or private; NULL: none yet
 	struct vmbus_state *private_state; // ours
 	enum vmbus_user_origin origin;
@@ -110,6 +111,8 @@ struct netvsp_nic {
 	bool telling;      // a notice is with the worker
 	uint32_t effects;  // of the request that is worked on
 	uint64_t notice_at; // when a notice is due, CLOCK_MONOTONIC ns; 0: none
+	unsigned int n_announce; // times that the network is still to be told where the NIC is …
+	uint64_t announce_at;    // … when next, likewise
 
 	uint64_t n_attached, n_recovered, n_lost;
 	char why_not[96]; // why nobody is attached any more; empty: nobody was
@@ -219,6 +222,10 @@ void nic_record_write(struct netvsp_nic *nic);
 void nic_mail_look(struct netvsp_nic *nic);            // is there a request? Begins it
 void nic_mail_granted(struct netvsp_nic *nic, uint32_t n);
 void nic_notice_look(struct netvsp_nic *nic);          // is there something to be said?
+
+// The guest was restored, perhaps from elsewhere: its network is told, now and a few times more.
+void nic_announce(struct netvsp_nic *nic);
+void nic_announce_look(struct netvsp_nic *nic); // announce_at has come
 
 // --- service.c: control ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#include "netvsp/announce.h"
 #include "netvsp/nic_parts.h"
 #include "netvsp/rss.h"
 
@@ -48,6 +49,14 @@ static bool is_still(const struct netvsp_nic *nic)
 	       __atomic_load_n(&nic->held, __ATOMIC_ACQUIRE);
 }
 
+// In the guest's name, as though it had come from its ring. worker of queue 0.
+static uint16_t announce(struct netvsp_nic *nic, struct rte_mbuf **pkts)
+{
+	__atomic_store_n(&nic->announce, false, __ATOMIC_RELAXED);
+	pkts[0] = netvsp_announcement(nic->guest.pools->small, nic->mac);
+	return pkts[0] != NULL;
+}
+
 static uint16_t rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct netvsp_queue *queue = queue_of(q);
@@ -55,6 +64,8 @@ static uint16_t rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
 
 	if (unlikely(!channel) || is_still(queue->nic) || is_broken(queue, channel))
 		return 0;
+	if (unlikely(__atomic_load_n(&queue->nic->announce, __ATOMIC_RELAXED)) && !q->index)
+		return announce(queue->nic, pkts);
 	n = netvsp_channel_receive(channel, pkts, n);
 	if (unlikely(netvsp_channel_failure(channel)))
 		is_broken(queue, channel);

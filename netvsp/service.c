@@ -229,7 +229,7 @@ static int on_hello(void *arg, const struct vmbus_peer_hello *hello,
 	int ret = netvsp_nic_take(hello, c->uid, &nic, err);
 
 	if (ret < 0) {
-		// An unknown name is anybody's text: it is not repeated.
+		// An unknown name is anybody's text: no event is about it.
 		tell(c->service, ret == -ENOENT ? "" : hello->name, NETVSP_REFUSED, err->text);
 		return ret;
 	}
@@ -375,23 +375,30 @@ static void set_timer(struct netvsp_service *service)
 	for (const struct netvsp_connection *c = service->first; c; c = c->next) {
 		due = sooner(due, c->deadline_ns);
 		if (c->nic)
-			due = sooner(due, c->nic->notice_at);
+			due = sooner(due, sooner(c->nic->notice_at, c->nic->announce_at));
 	}
 	at.it_value = (struct timespec){ (time_t)(due / 1000000000), (long)(due % 1000000000) };
 	timerfd_settime(service->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
+static bool is_due(uint64_t at, uint64_t now) { return at && at <= now; }
+
 static void run_late(struct netvsp_connection *c, uint64_t now)
 {
-	if (c->deadline_ns && c->deadline_ns <= now) {
+	if (is_due(c->deadline_ns, now)) {
 		c->deadline_ns = 0;
 		if (c->left)
 			say_goodbye(c);
 		else
 			leave(c, VMBUS_USER_LEAVING_PROTOCOL, "no HELLO came");
-	} else if (c->nic && !c->leaving && c->nic->notice_at && c->nic->notice_at <= now) {
-		nic_notice_look(c->nic);
+		return;
 	}
+	if (!c->nic || c->leaving)
+		return;
+	if (is_due(c->nic->notice_at, now))
+		nic_notice_look(c->nic);
+	if (is_due(c->nic->announce_at, now))
+		nic_announce_look(c->nic);
 }
 
 static void on_timer(struct netvsp_service *service, struct watch *watch, uint32_t events)
@@ -400,7 +407,7 @@ static void on_timer(struct netvsp_service *service, struct watch *watch, uint32
 
 	if (read(service->timer_fd, &n, sizeof(n)) < 0)
 		return;
-	if (service->accept_at_ns && service->accept_at_ns <= now)
+	if (is_due(service->accept_at_ns, now))
 		service->accept_at_ns = 0;
 	for (struct netvsp_connection *c = service->first; c; c = c->next)
 		if (!c->gone)
