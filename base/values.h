@@ -31,6 +31,12 @@ struct port_range {
 	uint16_t first, last;
 };
 
+// An address of either family; IPv4 uses the first four bytes of `b`, the rest is zero.
+struct ip_address {
+	uint8_t family; // 4 or 6; 0: none
+	uint8_t b[16];  // wire order
+};
+
 // An address prefix. The bits behind `len` are zero. family 0: not given.
 struct ip_prefix {
 	uint8_t family;   // 4 or 6

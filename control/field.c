@@ -21,6 +21,7 @@ const char *const field_type_names[] = {
 	[FIELD_VLAN_SET] = "vlan-set",
 	[FIELD_PORT_RANGE] = "port-range",
 	[FIELD_PREFIX] = "prefix",
+	[FIELD_ADDRESS] = "address",
 };
 
 // What a text of each type must look like, for the sentence when it does not.
@@ -34,6 +35,7 @@ static const char *const expected[] = {
 	[FIELD_PORT_RANGE] = "a port from 1 to 65535 or a range such as 1000-2000",
 	[FIELD_PREFIX] = "an address prefix such as 10.0.0.0/8 or fd00::/8 with no bit set behind "
 			 "its length",
+	[FIELD_ADDRESS] = "an IP address such as 10.0.0.1 or fd00::1",
 };
 
 // Any member but a string's text, while its value is being made.
@@ -49,6 +51,7 @@ union value {
 	struct vlan_set vlans;
 	struct port_range ports;
 	struct ip_prefix prefix;
+	struct ip_address address;
 };
 
 static bool owns_text(const struct field *f)
@@ -164,6 +167,8 @@ static bool parse_text(enum field_type type, const char *text, union value *out)
 		return port_range_parse(text, &out->ports);
 	case FIELD_PREFIX:
 		return ip_prefix_parse(text, &out->prefix);
+	case FIELD_ADDRESS:
+		return ip_address_parse(text, &out->address);
 	default:
 		return false;
 	}
@@ -243,6 +248,9 @@ static json_t *encode_text(const struct field *f, const void *at)
 		break;
 	case FIELD_PORT_RANGE:
 		port_range_print(*(const struct port_range *)at, text, sizeof(text));
+		break;
+	case FIELD_ADDRESS:
+		ip_address_print(at, text, sizeof(text));
 		break;
 	default:
 		ip_prefix_print(at, text, sizeof(text));

@@ -29,6 +29,7 @@ enum field_type {
 	FIELD_VLAN_SET,   // struct vlan_set       "1-10,20"; empty: not given
 	FIELD_PORT_RANGE, // struct port_range     "80" or "1000-2000"; 0-0: not given
 	FIELD_PREFIX,     // struct ip_prefix      "10.0.0.0/8", "fd00::/8"; family 0: not given
+	FIELD_ADDRESS,    // struct ip_address     "10.0.0.1", "fd00::1"; family 0: not given
 };
 
 enum field_flag {
@@ -92,10 +93,12 @@ bool guid_parse(const char *text, struct guid *out);
 bool vlan_set_parse(const char *text, struct vlan_set *out);     // IDs 1…4094
 bool port_range_parse(const char *text, struct port_range *out); // ports 1…65535
 bool ip_prefix_parse(const char *text, struct ip_prefix *out);   // host bits must be zero
+bool ip_address_parse(const char *text, struct ip_address *out);
 size_t mac_print(struct mac mac, char *buf, size_t size);
 size_t guid_print(const struct guid *guid, char *buf, size_t size);
 size_t vlan_set_print(const struct vlan_set *set, char *buf, size_t size);
 size_t port_range_print(struct port_range range, char *buf, size_t size);
 size_t ip_prefix_print(const struct ip_prefix *prefix, char *buf, size_t size);
+size_t ip_address_print(const struct ip_address *address, char *buf, size_t size);
 
 #define FIELD_TEXT_MAX (4096 * 5) // room for the longest of them: a VLAN set with no runs

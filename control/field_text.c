@@ -213,3 +213,21 @@ size_t ip_prefix_print(const struct ip_prefix *p, char *buf, size_t size)
 	inet_ntop(p->family == 6 ? AF_INET6 : AF_INET, p->addr, addr, sizeof(addr));
 	return (size_t)snprintf(buf, size, "%s/%u", addr, p->len);
 }
+
+bool ip_address_parse(const char *text, struct ip_address *out)
+{
+	struct ip_address a = { .family = strchr(text, ':') ? 6 : 4 };
+
+	if (inet_pton(a.family == 6 ? AF_INET6 : AF_INET, text, a.b) != 1)
+		return false;
+	*out = a;
+	return true;
+}
+
+size_t ip_address_print(const struct ip_address *a, char *buf, size_t size)
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	inet_ntop(a->family == 6 ? AF_INET6 : AF_INET, a->b, addr, sizeof(addr));
+	return (size_t)snprintf(buf, size, "%s", addr);
+}

@@ -27,6 +27,7 @@ static const struct field kinds[] = {
 	{ "set", FIELD_VLAN_SET, .size = sizeof(struct vlan_set) },
 	{ "range", FIELD_PORT_RANGE, .size = sizeof(struct port_range) },
 	{ "net", FIELD_PREFIX, .size = sizeof(struct ip_prefix) },
+	{ "address", FIELD_ADDRESS, .size = sizeof(struct ip_address) },
 };
 
 static const struct field *kind(const char *name)
@@ -78,6 +79,9 @@ static const struct {
 	{ "net", "\"fd00::/8\"", NULL },
 	{ "net", "\"2001:db8::1/128\"", NULL },
 	{ "net", "\"::/0\"", NULL },
+	{ "address", "\"10.0.0.1\"", NULL },
+	{ "address", "\"2001:DB8:0::1\"", "\"2001:db8::1\"" },
+	{ "address", "null", "" },
 };
 
 static void good_values_come_back(void **state)
@@ -138,6 +142,9 @@ static const struct {
 	{ "guid", "\"{9fd5bb6e-2f3c-4a6b-8f0e-0123456789ab\"", EINVAL, "a GUID" },
 	{ "guid", "\"9fd5bb6e-2f3c-4a6b-8f0e-0123456789abc\"", EINVAL, "a GUID" },
 	{ "guid", "\"9fd5bb6e-\"", EINVAL, "a GUID" },
+	{ "address", "\"10.0.0.1/24\"", EINVAL, "an IP address such as" },
+	{ "address", "\"10.0.0.256\"", EINVAL, "an IP address" },
+	{ "address", "\"fe80::1%eth0\"", EINVAL, "an IP address" },
 	{ "ref", "{}", EINVAL, "{} is not the name of an object" },
 	{ "set", "\"0\"", EINVAL, "VLAN IDs from 1 to 4094" },
 	{ "set", "\"4095\"", EINVAL, "VLAN IDs" },

@@ -22,6 +22,7 @@ struct daemon {
 	struct pipeline *pipelines[WORKER_MAX];
 	struct worker *workers[WORKER_MAX]; // [opt.n_workers]
 	struct devices *devices;
+	struct vmq *vmq;
 	struct control *control;
 	struct numbers numbers; // of the configuration in force
 	uint64_t rule_base[CACHE_RULES]; // what a rule's counter stood at when its id was given out
@@ -38,5 +39,6 @@ uint64_t show_rule_drops(const struct daemon *d, uint32_t id);
 
 // show.c: live object types, counters, and methods of the daemon's own.
 extern const struct object_type worker_type, fdb_type, flow_type, drop_type;
+extern const struct object_type way_type, neighbor_type; // show_hnv.c
 json_t *show_counters(void *ctx, const char *type, const char *name);
 int show_methods_add(struct daemon *d);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
 
 #include "base/log.h"
 #include "daemon/device.h"
@@ -14,24 +16,13 @@
 
 #define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4      // … so often at most
-#define PLANS_RETRY_NS 10000000ull // plans for which there was no memory
+#define PLANS_RETRY_NS 1000000ull  // plans for which there was no memory, or that came too soon
 #define MAX_JOBS 64                // on the helper at a time; others wait here
 
 static void step(struct device *p);
 static void step_all(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
-
-// Those that are open, and those that are down.
-static unsigned int list_plans(struct devices *d, struct plan_port **list)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && (d->ports[i]->state == OPEN || d->ports[i]->want))
-			list[n++] = &d->ports[i]->plan;
-	return n;
-}
 
 // After the first grace period no worker has its queues, or hands frames for it to another. After
 // two more each has been round a whole loop since, and through all that it was handed: nothing in
@@ -53,13 +44,14 @@ static void grace_over(void *arg)
 static void publish_plans(void *arg)
 {
 	struct devices *d = arg;
-	struct plan_port *list[PORT_SLOTS];
-	unsigned int n = list_plans(d, list);
+	int ret;
 
 	loop_timer_del(d->cfg.loop, d->plans_timer);
 	d->plans_timer = -1;
-	if (plan_publish(d->cfg.workers, d->cfg.n_workers, list, n)) {
-		log_error("no memory for the workers' plans; trying again");
+	ret = devices_publish_plans(d, NULL);
+	if (ret) {
+		if (ret != -EBUSY)
+			log_error("no memory for the workers' plans; trying again");
 		d->plans_timer = loop_timer_add(d->cfg.loop, PLANS_RETRY_NS, 0, publish_plans, d);
 		return;
 	}
@@ -258,7 +250,7 @@ static void open_done(void *arg, int result)
 		open_failed(p);
 	} else {
 		p->n_failures = 0;
-		n = list_plans(d, list);
+		n = devices_list_plans(d, list);
 		p->plan.dev = p->opened;
 		plan_place(&p->plan, list, n, d->cfg.n_workers);
 		p->state = OPEN;
@@ -538,4 +530,27 @@ void devices_destroy(struct devices *d)
 		device_free(d->ports[i]);
 	host_address_destroy(d->host);
 	free(d);
+}
+
+void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32_t bytes)
+{
+	struct device *p = d->ports[port % PORT_SLOTS];
+	struct worker *owner = p ? d->cfg.workers[p->plan.owner[0]] : NULL;
+	struct rte_ring *ring = owner ? worker_handover(owner, WORKER_MAX) : NULL;
+	bool can = ring && p->state == OPEN;
+	struct rte_mbuf *m = can ? rte_pktmbuf_alloc(d->cfg.pools->small) : NULL;
+	uint32_t padded = RTE_MAX(bytes, 60u); // IEEE 802.3, 3.2.8
+	char *to = m ? rte_pktmbuf_append(m, (uint16_t)padded) : NULL;
+
+	if (!to) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	memset(to, 0, padded);
+	memcpy(to, frame, bytes);
+	m->port = port;
+	if (rte_ring_sp_enqueue(ring, m))
+		rte_pktmbuf_free(m);
+	else
+		worker_wake(owner);
 }

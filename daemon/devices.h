@@ -45,6 +45,10 @@ void devices_abort(struct devices *d);
 // Makes devices follow the model that devices_prepare saw.
 void devices_publish(struct devices *d);
 
+// Sends frame[bytes] of control's own out of a port, padded as Ethernet wants it; lost if the port
+// is down or its worker does not keep up. The frame counts as created for the port.
+void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32_t bytes);
+
 // Adds "link", "device" and "workers" of a port to `out`.
 void devices_status(const struct devices *d, const char *port, json_t *out);
 

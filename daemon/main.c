@@ -20,6 +20,8 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
+#include "daemon/vmq.h"
+#include "vswitch/hnv_ctl.h"
 #include "vswitch/reassembly.h"
 #include "vswitch/vswitch_ctl.h"
 
@@ -219,6 +221,26 @@ static int init_workers(struct daemon *d, struct err *err)
 	return 0;
 }
 
+static void send_frame(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes)
+{
+	devices_send(((struct daemon *)ctx)->devices, port, frame, bytes);
+}
+
+// Controllers may want to know, and add a record.
+static void tell_unknown(void *ctx, uint16_t subnet, uint16_t port,
+			 const struct ip_address *customer)
+{
+	const struct daemon *d = ctx;
+	const char *name = numbering_name(&d->numbers.subnets, subnet);
+	const char *from = numbering_name(&d->numbers.ports, port);
+	char text[64];
+
+	ip_address_print(customer, text, sizeof(text));
+	if (d->control && name)
+		control_event(d->control, "subnet", name, "unknown-address",
+			      json_pack("{s:s, s:s}", "address", text, "port", from ? from : "?"));
+}
+
 static int init_devices(struct daemon *d, struct err *err)
 {
 	const struct devices_cfg cfg = { .loop = d->loop, .helper = d->helper, .rcu = d->rcu,
@@ -226,11 +248,22 @@ static int init_devices(struct daemon *d, struct err *err)
 					 .n_workers = d->opt.n_workers,
 					 .socket = d->opt.socket,
 					 .event = on_port_event, .arg = d };
+	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown,
+					     .ctx = d };
 
+	vswitch_set_hooks(d->vswitch, &hooks);
 	return devices_create(&cfg, &d->devices, err);
 }
 
 static void fini_devices(struct daemon *d) { devices_destroy(d->devices); }
+
+static int init_vmq(struct daemon *d, struct err *err) { return vmq_create(d, &d->vmq, err); }
+
+static void fini_vmq(struct daemon *d)
+{
+	vmq_destroy(d->vmq);
+	d->vmq = NULL;
+}
 
 // The socket's folder, if that is all that is missing: /run is empty after each boot.
 static void make_socket_folder(const char *path)
@@ -279,8 +312,11 @@ static void port_status(void *ctx, const struct object *obj, json_t *out)
 static int init_control(struct daemon *d, struct err *err)
 {
 	static const struct object_type *const types[] = {
+		&hnv_type, &network_type, &subnet_type,
 		&switch_type, &port_type, &rule_type, &nic_type,
-		&worker_type, &fdb_type,  &flow_type, &drop_type,
+		&record_type, &route_type, &provider_type, &provider_route_type,
+		&worker_type, &fdb_type,  &flow_type, &drop_type, &vmq_type,
+		&way_type, &neighbor_type,
 	};
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,
 				   .types = { types, ARRAY_SIZE(types) }, .hooks = config_hooks,
@@ -326,6 +362,9 @@ static int init_service(struct daemon *d, struct err *err)
 {
 	int ret = show_methods_add(d);
 
+	if (!ret)
+		ret = vmq_methods_add(d);
+
 	if (ret)
 		return err_set(err, -ret, "no memory for methods");
 	if (d->opt.objects) {
@@ -358,6 +397,7 @@ static const struct module {
 	{ "guests", init_guests, fini_guests },
 	{ "server", init_server, fini_server },
 	{ "devices", init_devices, fini_devices },
+	{ "VMQ", init_vmq, fini_vmq },
 	{ "control", init_control, fini_control },
 	{ "service", init_service, fini_service },
 };

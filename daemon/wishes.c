@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/hnv_wishes.h"
+#include "vswitch/hnv_ctl.h"
 #include "vswitch/layer_filter.h"
 
 #define MAX_RULES (CACHE_RULES - 1)
@@ -14,6 +16,8 @@ int numbers_make(const struct model *model, const struct numbers *old, const boo
 	const struct numbering_space switches = { &switch_type, SWITCH_MAX, NULL };
 	const struct numbering_space ports = { &port_type, PORT_MAX, resting_ports };
 	const struct numbering_space rules = { &rule_type, MAX_RULES, NULL };
+	const struct numbering_space networks = { &network_type, UINT16_MAX, NULL };
+	const struct numbering_space subnets = { &subnet_type, UINT16_MAX, NULL };
 	int ret;
 
 	*out = (struct numbers){ 0 };
@@ -22,6 +26,10 @@ int numbers_make(const struct model *model, const struct numbers *old, const boo
 		ret = numbering_make(model, &ports, &old->ports, &out->ports, err);
 	if (!ret)
 		ret = numbering_make(model, &rules, &old->rules, &out->rules, err);
+	if (!ret)
+		ret = numbering_make(model, &networks, &old->networks, &out->networks, err);
+	if (!ret)
+		ret = numbering_make(model, &subnets, &old->subnets, &out->subnets, err);
 	if (ret)
 		numbers_free(out);
 	return ret;
@@ -32,6 +40,8 @@ void numbers_free(struct numbers *n)
 	numbering_free(&n->switches);
 	numbering_free(&n->ports);
 	numbering_free(&n->rules);
+	numbering_free(&n->networks);
+	numbering_free(&n->subnets);
 }
 
 const char *wishes_rule_name(const struct numbers *numbers, uint32_t rule_id)
@@ -170,7 +180,10 @@ static void wish_port(const struct port_obj *p, const struct numbers *numbers,
 		.miss_budget = p->miss_budget,
 		.max_macs = p->max_macs,
 		.move_limit = p->move_limit,
+		.in_subnet = p->subnet,
 	};
+	if (p->subnet)
+		to->subnet = (uint16_t)numbering_find(&numbers->subnets, p->subnet);
 	wish_vlans(p, to);
 }
 
@@ -210,14 +223,20 @@ int wishes_prepare(struct vswitch *vs, const struct model *model, const struct n
 	struct sw_switch_cfg *switches = calloc(numbers->switches.n + 1, sizeof(*switches));
 	struct sw_port_cfg *ports = calloc(numbers->ports.n + 1, sizeof(*ports));
 	struct vswitch_cfg cfg = { 0 };
+	struct hnv_cfg hnv = { 0 };
 	int ret = switches && ports ? wish(model, numbers, &cfg, switches, ports) : -ENOMEM;
 
-	if (ret) {
-		vswitch_cfg_drop(&cfg);
+	if (ret)
 		err_set(err, -ret, "no memory for the configuration");
+	else
+		ret = hnv_wishes_make(model, numbers, &hnv, err);
+	if (ret < 0) {
+		vswitch_cfg_drop(&cfg);
 	} else {
+		cfg.hnv = ret ? &hnv : NULL;
 		ret = vswitch_prepare(vs, &cfg, plan, err);
 	}
+	hnv_wishes_free(&hnv);
 	free(switches);
 	free(ports);
 	return ret;

@@ -105,6 +105,9 @@ struct encap_ops {
 	uint8_t outer_bytes_v4; // bytes that push adds over an untagged IPv4 underlay, Ethernet and
 	uint8_t outer_bytes_v6; // all; over IPv6. A tag adds 4
 	uint32_t min_id, max_id; // identifiers that push may be given and pop accepts
+	uint8_t plain_mask[16]; // bits of the codec's own header that every plain frame has as
+				// build makes them (net/encap_plain.h); none of the last word
+	uint8_t length_at;      // offset in it of a be16 with its length and all behind it; 0: none
 
 	// Makes the header of a way, whose members are in range (the caller's doing: asserted).
 	// IPv4 headers have DF set and id 0 (RFC 6864, 4.1), UDP checksum is zero. control, or

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the codecs of encap.h share: the outer Ethernet and IP header, made, put in front, judged
-// and taken off. Only nvgre/ and vxlan/ include it. Inline where it runs per packet: with the
-// length of the codec's own header a constant, all offsets are.
+// and taken off. Only nvgre/, vxlan/ and encap_plain.h include it. Inline where it runs per
+// packet: with the length of the codec's own header a constant, all offsets are.
 #pragma once
 
 #include <rte_mbuf.h>

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "net/encap_plain.h"
 #include "net/test_util.h"
 
 static struct rte_mempool *pool;
@@ -513,4 +514,71 @@ void test_encap_find(void **state)
 		assert_int_equal(find(m, &where), table[i].kind);
 		rte_pktmbuf_free(m);
 	}
+}
+
+// A golden frame with one bit flipped, and its IPv4 checksum made right again or not.
+static struct rte_mbuf *flipped(const struct test_golden *g, uint32_t bit, bool mend)
+{
+	struct rte_mbuf *m = test_encap_frame(g);
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+
+	p[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	if (mend)
+		test_encap_csum(p + test_encap_where(g).l3);
+	return m;
+}
+
+// Is it plain? Then pop says the same of it; if not, nothing has happened to it.
+static bool is_plain(const struct test_encap *t, const struct encap_plain *plain,
+		     const struct test_golden *g, struct rte_mbuf *m)
+{
+	struct encap_where where = test_encap_where(g);
+	struct rte_mbuf *other = at_the_end(rte_pktmbuf_mtod(m, uint8_t *), m->data_len);
+	struct encap_info info;
+	uint32_t id, source;
+	bool is = encap_plain_pop(plain, m, &id, &source);
+
+	if (is) {
+		assert_int_equal(t->ops->pop(other, &where, &info), ENCAP_OK);
+		assert_int_equal(id, info.id);
+		assert_memory_equal(&source, info.source, 4);
+	}
+	assert_int_equal(m->pkt_len, other->pkt_len);
+	assert_int_equal(m->data_len, other->data_len);
+	assert_memory_equal(rte_pktmbuf_mtod(m, uint8_t *), rte_pktmbuf_mtod(other, uint8_t *),
+			    m->data_len);
+	rte_pktmbuf_free(other);
+	rte_pktmbuf_free(m);
+	return is;
+}
+
+// Is this byte of a frame one that says whose provider it is for?
+static bool is_address(const struct test_golden *g, uint32_t byte)
+{
+	uint32_t l3 = test_encap_where(g).l3;
+
+	return byte < 6 || (byte >= l3 + 16 && byte < l3 + 20);
+}
+
+void test_encap_plain(void **state)
+{
+	const struct test_encap *t = *state;
+	struct encap_plain plain;
+	uint32_t n_plain = 0;
+
+	for (uint32_t i = 0; i < t->n_golden; i++) {
+		const struct test_golden *g = &t->golden[i];
+
+		encap_plain_make(t->ops, &g->way, &plain);
+		assert_int_equal(is_plain(t, &plain, g, test_encap_frame(g)), !g->way.ipv6);
+		for (uint32_t bit = 0; !g->way.ipv6 && bit < (g->n + 14u) * 8; bit++) {
+			bool is = is_plain(t, &plain, g, flipped(g, bit, true));
+
+			n_plain += is;
+			assert_false(is && is_address(g, bit / 8));
+			is_plain(t, &plain, g, flipped(g, bit, false));
+		}
+	}
+	// Source, TTL, inner addresses …: most bits may be anything.
+	assert_in_range(n_plain, 200, UINT32_MAX);
 }

@@ -69,6 +69,7 @@ void test_encap_requests(void **state);
 void test_encap_congestion(void **state);
 void test_encap_dscp(void **state);
 void test_encap_lengths(void **state);
+void test_encap_plain(void **state);
 
 // All of them, for a table of cmocka: `suite` is a struct test_encap.
 #define TEST_ENCAP_CASE(name, suite) cmocka_unit_test_prestate(test_encap_##name, &(suite))
@@ -77,7 +78,8 @@ void test_encap_lengths(void **state);
 		TEST_ENCAP_CASE(cut, suite), TEST_ENCAP_CASE(padded, suite),                       \
 		TEST_ENCAP_CASE(chains, suite), TEST_ENCAP_CASE(broken, suite),                    \
 		TEST_ENCAP_CASE(requests, suite), TEST_ENCAP_CASE(congestion, suite),              \
-		TEST_ENCAP_CASE(dscp, suite), TEST_ENCAP_CASE(lengths, suite)
+		TEST_ENCAP_CASE(dscp, suite), TEST_ENCAP_CASE(lengths, suite),                     \
+		TEST_ENCAP_CASE(plain, suite)
 
 // Pieces of golden frames.
 #define GOLDEN_MACS 2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa

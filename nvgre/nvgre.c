@@ -67,6 +67,7 @@ const struct encap_ops nvgre_ops = {
 	.outer_bytes_v6 = sizeof(struct eth_header) + sizeof(struct ipv6_header) + L4_BYTES,
 	.min_id = NVGRE_MIN_VSID,
 	.max_id = NVGRE_MAX_VSID,
+	.plain_mask = { (NVGRE_KEY | NVGRE_FORBIDDEN) >> 8, NVGRE_FORBIDDEN & 0xff, 0xff, 0xff },
 	.build = build,
 	.push = push,
 	.pop = pop,

@@ -35,6 +35,13 @@ static uint16_t fresh_fid(const struct compiled *c, const struct compiled *old, 
 	return 0;
 }
 
+static void use_domain(struct compiled *c, uint16_t fid, uint16_t switch_id, uint16_t vid)
+{
+	c->ids[fid] = (struct domain_id){ .switch_id = switch_id, .vid = vid, .used = true };
+	if (fid >= c->snap->n_domains)
+		c->snap->n_domains = fid + 1u;
+}
+
 static int add_domain(struct compiled *c, const struct compiled *old, uint16_t switch_id,
 		      uint16_t vid, uint32_t *hint)
 {
@@ -44,9 +51,53 @@ static int add_domain(struct compiled *c, const struct compiled *old, uint16_t s
 	if (!fid)
 		return -ENOSPC;
 	c->fids[switch_id][vid] = fid;
-	c->ids[fid] = (struct domain_id){ .switch_id = switch_id, .vid = vid, .used = true };
-	if (fid >= c->snap->n_domains)
-		c->snap->n_domains = fid + 1u;
+	use_domain(c, fid, switch_id, vid);
+	return 0;
+}
+
+// Domains of the virtual subnets, by id, into fids[65536].
+static int number_subnets(struct compiled *c, const struct hnv_cfg *cfg, const struct compiled *old,
+			  uint16_t *fids)
+{
+	const struct hnv_image *before = old ? old->hnv : NULL;
+	uint32_t hint = 1;
+
+	for (uint32_t i = 0; i < cfg->n_subnets; i++) {
+		uint16_t id = cfg->subnets[i].id, fid = before ? before->fids[id] : 0;
+
+		if (!fid)
+			fid = fresh_fid(c, old, &hint);
+		if (!fid)
+			return -ENOSPC;
+		fids[id] = fid;
+		use_domain(c, fid, DOMAIN_SUBNET, id);
+	}
+	return 0;
+}
+
+// The virtual networks; the image in force if it is the same.
+static int make_hnv(struct compiled *c, const struct hnv_cfg *cfg, const struct compiled *old,
+		    struct compile_state *state, struct err *err)
+{
+	uint16_t *fids;
+	int ret;
+
+	if (!cfg)
+		return 0;
+	fids = calloc(N_FIDS, sizeof(*fids));
+	ret = fids ? number_subnets(c, cfg, old, fids) : -ENOMEM;
+	if (ret || (old && old->hnv && hnv_image_is(old->hnv, cfg))) {
+		free(fids);
+		c->hnv = ret ? NULL : old->hnv;
+	} else {
+		ret = hnv_image_create(cfg, fids, &state->hnv, old ? old->hnv : NULL, &c->hnv);
+	}
+	if (ret == -ENOSPC)
+		return err_set(err, ENOSPC, "more than %u VLANs and virtual subnets, or more than "
+			       "%u hosts in records", N_FIDS - 1, WAY_MAX);
+	if (ret)
+		return err_set(err, ENOMEM, "no memory for virtual networks");
+	c->snap->hnv = &c->hnv->hnv;
 	return 0;
 }
 
@@ -80,9 +131,31 @@ static bool domain_equal(const struct sw_domain *a, const struct sw_domain *b)
 	       memcmp(a->members, b->members, a->n * sizeof(a->members[0])) == 0;
 }
 
+// Ways by which floods of a subnet go to other hosts, behind its ports.
+static bool add_ways(const struct compiled *c, const struct hnv_learnt *learnt,
+		     struct domain_id id, struct sw_domain **d)
+{
+	uint16_t *ways;
+	struct sw_domain *more;
+	uint32_t n;
+
+	if (id.switch_id != DOMAIN_SUBNET || !c->hnv->n_ways)
+		return true;
+	ways = calloc(c->hnv->n_ways, sizeof(*ways));
+	n = ways ? hnv_image_flood(c->hnv, learnt, id.vid, ways) : 0;
+	more = ways ? realloc(*d, sizeof(**d) + ((*d)->n + n) * sizeof((*d)->members[0])) : NULL;
+	for (uint32_t i = 0; more && i < n; i++)
+		more->members[more->n++] = (struct sw_member){ ways[i], TAG_WAY };
+	free(ways);
+	if (more)
+		*d = more;
+	return more;
+}
+
 // The members of domain `fid`; the one in force if it is the same.
 static const struct sw_domain *make_domain(const struct compiled *c, const struct vswitch_cfg *cfg,
-					   const struct compiled *old, uint16_t fid)
+					   const struct compiled *old,
+					   const struct hnv_learnt *learnt, uint16_t fid)
 {
 	struct domain_id id = c->ids[fid];
 	struct sw_domain *d = malloc(sizeof(*d) + cfg->n_ports * sizeof(d->members[0]));
@@ -93,9 +166,13 @@ static const struct sw_domain *make_domain(const struct compiled *c, const struc
 	for (uint32_t i = 0; i < cfg->n_ports; i++) {
 		const struct sw_port_cfg *p = &cfg->ports[i];
 
-		if (p->switch_id == id.switch_id && port_cfg_is_member(p, id.vid))
+		if (port_cfg_is_in(p, id))
 			d->members[d->n++] =
-				(struct sw_member){ p->index, port_cfg_tag(p, id.vid) };
+				(struct sw_member){ p->index, port_cfg_tag_in(p, id) };
+	}
+	if (!add_ways(c, learnt, id, &d)) {
+		free(d);
+		return NULL;
 	}
 	if (old && fid < old->snap->n_domains && domain_equal(old->snap->domains[fid], d)) {
 		free(d);
@@ -105,7 +182,8 @@ static const struct sw_domain *make_domain(const struct compiled *c, const struc
 }
 
 static int make_domains(struct compiled *c, const struct vswitch_cfg *cfg,
-			const struct compiled *old, struct err *err)
+			const struct compiled *old, const struct compile_state *state,
+			struct err *err)
 {
 	const struct sw_domain **domains = calloc(c->snap->n_domains + 1, sizeof(*domains));
 
@@ -113,7 +191,7 @@ static int make_domains(struct compiled *c, const struct vswitch_cfg *cfg,
 	for (uint32_t fid = 1; domains && fid < c->snap->n_domains; fid++) {
 		if (!c->ids[fid].used)
 			continue;
-		domains[fid] = make_domain(c, cfg, old, (uint16_t)fid);
+		domains[fid] = make_domain(c, cfg, old, &state->hnv.learnt, (uint16_t)fid);
 		if (!domains[fid])
 			domains = NULL;
 	}
@@ -188,10 +266,26 @@ static struct sw_vlans *make_vlans(const struct compiled *c, const struct sw_por
 	return v;
 }
 
+static uint16_t native_fid(const struct compiled *c, const struct sw_port_cfg *p)
+{
+	if (p->in_subnet)
+		return c->hnv ? c->hnv->fids[p->subnet] : 0;
+	return p->takes_untagged ? c->fids[p->switch_id][p->native_vid] : 0;
+}
+
+// Does what flows from the port cached depend on virtual networks that change?
+static bool hnv_changes(const struct compiled *c, const struct compiled *old,
+			const struct sw_port_cfg *p)
+{
+	return old->hnv != c->hnv && (p->in_subnet || hnv_image_has_underlay(old->hnv, p->index) ||
+				      hnv_image_has_underlay(c->hnv, p->index));
+}
+
 // Moves p's layers into a new port, or frees them if the one in force is the same.
 static const struct sw_port *make_port(const struct compiled *c, struct sw_port_cfg *p,
-				       const struct sw_port *in_force, uint32_t *next_gen)
+				       const struct compiled *old, uint32_t *next_gen)
 {
+	const struct sw_port *in_force = old ? old->snap->ports[p->index] : NULL;
 	struct sw_port *port = malloc(sizeof(*port));
 	bool failed = !port;
 
@@ -200,7 +294,7 @@ static const struct sw_port *make_port(const struct compiled *c, struct sw_port_
 	*port = (struct sw_port){
 		.index = p->index,
 		.native_vid = p->native_vid,
-		.native_fid = p->takes_untagged ? c->fids[p->switch_id][p->native_vid] : 0,
+		.native_fid = native_fid(c, p),
 		.takes_untagged = p->takes_untagged,
 		.ready = p->ready,
 		.learning = p->learning,
@@ -214,7 +308,8 @@ static const struct sw_port *make_port(const struct compiled *c, struct sw_port_
 	memcpy(port->in, p->in, sizeof(port->in));
 	memcpy(port->out, p->out, sizeof(port->out));
 	p->n_in = p->n_out = 0;
-	if (failed || (in_force && port_equal(in_force, port))) {
+	if (failed ||
+	    (in_force && port_equal(in_force, port) && !hnv_changes(c, old, p))) {
 		sw_port_free(port);
 		return failed ? NULL : in_force;
 	}
@@ -233,7 +328,7 @@ static int make_ports(struct compiled *c, const struct vswitch_cfg *cfg, const s
 		if (index >= c->snap->n_ports)
 			c->snap->n_ports = index + 1u;
 		c->snap->ports[index] =
-			make_port(c, p, old ? old->snap->ports[index] : NULL, next_gen);
+			make_port(c, p, old, next_gen);
 		if (!keep || !c->snap->ports[index])
 			return err_set(err, ENOMEM, "no memory for ports");
 		*keep = *p;
@@ -250,38 +345,89 @@ static int compare_fixed(const void *a, const void *b)
 
 	if (x->fid != y->fid)
 		return x->fid < y->fid ? -1 : 1;
-	return m < n ? -1 : m > n;
+	if (m != n)
+		return m < n ? -1 : 1;
+	return x->port < y->port ? -1 : x->port > y->port;
+}
+
+// A list that grows.
+static int add_fixed(struct compiled *c, uint32_t *room, struct static_mac fixed)
+{
+	if (c->n_fixed == *room) {
+		uint32_t more = *room ? 2 * *room : 64;
+		void *list = realloc(c->fixed, more * sizeof(*c->fixed));
+
+		if (!list)
+			return -ENOMEM;
+		c->fixed = list;
+		*room = more;
+	}
+	c->fixed[c->n_fixed++] = fixed;
+	return 0;
 }
 
 // A port's own address is known in every domain that it is a member of.
-static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
+static int fix_port(struct compiled *c, const struct sw_port_cfg *p, uint32_t *room)
 {
-	uint32_t room = 0;
+	int ret = 0;
 
-	for (uint32_t i = 0; i < cfg->n_ports; i++) {
-		const struct sw_port_cfg *p = &cfg->ports[i];
+	if (mac_is_zero(p->mac))
+		return 0;
+	if (p->in_subnet && native_fid(c, p))
+		return add_fixed(c, room,
+				 (struct static_mac){ native_fid(c, p), p->index, 0, p->mac });
+	for (uint16_t vid = 0; !ret && vid <= VID_MAX; vid++) {
+		uint16_t fid = c->fids[p->switch_id][vid];
 
-		for (uint16_t vid = 0; !mac_is_zero(p->mac) && vid <= VID_MAX; vid++) {
-			uint16_t fid = c->fids[p->switch_id][vid];
-
-			if (!fid || !port_cfg_is_member(p, vid))
-				continue;
-			if (c->n_fixed == room) {
-				void *more;
-
-				room = room ? 2 * room : 64;
-				more = realloc(c->fixed, room * sizeof(*c->fixed));
-				if (!more)
-					return err_set(err, ENOMEM, "no memory for MAC addresses");
-				c->fixed = more;
-			}
-			c->fixed[c->n_fixed++] = (struct static_mac){
-				fid, p->index, port_cfg_tag(p, vid), p->mac };
-		}
+		if (fid && port_cfg_is_member(p, vid))
+			ret = add_fixed(c, room,
+					(struct static_mac){ fid, p->index, port_cfg_tag(p, vid),
+							     p->mac });
 	}
+	return ret;
+}
+
+// Sorted; where records and a port have one address, the port has it. Records that put an address
+// on two hosts contradict each other.
+static int sort_fixed(struct compiled *c, struct err *err)
+{
+	uint32_t kept = 0;
+
 	if (c->n_fixed)
 		qsort(c->fixed, c->n_fixed, sizeof(*c->fixed), compare_fixed);
+	for (uint32_t i = 0; i < c->n_fixed; i++) {
+		const struct static_mac *s = &c->fixed[i], *last = &c->fixed[kept - 1];
+
+		if (!kept || last->fid != s->fid || !mac_equal(last->mac, s->mac))
+			c->fixed[kept++] = *s;
+		else if (last->tag == TAG_WAY && last->port != s->port)
+			return err_set(err, EEXIST,
+				       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:"
+				       "%02x on two hosts",
+				       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3],
+				       s->mac.b[4], s->mac.b[5]);
+	}
+	c->n_fixed = kept;
 	return 0;
+}
+
+static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
+{
+	const struct hnv_image *im = c->hnv;
+	uint32_t room = 0;
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < cfg->n_ports; i++)
+		ret = fix_port(c, &cfg->ports[i], &room);
+	for (uint32_t i = 0; !ret && im && i < im->cfg.n_records; i++) {
+		const struct hnv_record_cfg *r = &im->cfg.records[i];
+
+		if (im->record_ways[i])
+			ret = add_fixed(c, &room,
+					(struct static_mac){ im->fids[r->subnet],
+							     im->record_ways[i], TAG_WAY, r->mac });
+	}
+	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : sort_fixed(c, err);
 }
 
 void vswitch_cfg_drop(struct vswitch_cfg *cfg)
@@ -312,13 +458,15 @@ void compiled_free(struct compiled *c, const struct compiled *other)
 		free((void *)c->snap->domains);
 	for (uint32_t i = 0; i < SWITCH_MAX; i++)
 		free(c->fids[i]);
+	if (!(other && other->hnv == c->hnv))
+		hnv_image_destroy(c->hnv);
 	free(c->snap);
 	free(c->ids);
 	free(c->fixed);
 	free(c);
 }
 
-int compile(struct vswitch_cfg *cfg, const struct compiled *old, uint32_t *next_gen,
+int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_state *state,
 	    struct compiled **out, struct err *err)
 {
 	struct compiled *c = calloc(1, sizeof(*c));
@@ -333,9 +481,11 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, uint32_t *next_
 	if (!ret)
 		ret = number_domains(c, cfg, old, err);
 	if (!ret)
-		ret = make_domains(c, cfg, old, err);
+		ret = make_hnv(c, cfg->hnv, old, state, err);
 	if (!ret)
-		ret = make_ports(c, cfg, old, next_gen, err);
+		ret = make_domains(c, cfg, old, state, err);
+	if (!ret)
+		ret = make_ports(c, cfg, old, &state->next_gen, err);
 	if (!ret)
 		ret = make_fixed(c, cfg, err);
 	if (ret) {
@@ -345,5 +495,60 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, uint32_t *next_
 	}
 	c->snap->version = old ? old->snap->version + 1 : 1;
 	*out = c;
+	return 0;
+}
+
+// --- a host that is learnt, or forgotten -------------------------------------------------------
+
+// The domain's ports, and the ways that it has now.
+static struct sw_domain *domain_anew(const struct compiled *c, const struct compile_state *state,
+				     uint16_t fid)
+{
+	const struct sw_domain *now = c->snap->domains[fid];
+	struct sw_domain *d = malloc(sizeof(*d) + now->n * sizeof(d->members[0]));
+
+	if (!d)
+		return NULL;
+	*d = *now;
+	d->n = 0;
+	for (uint16_t i = 0; i < now->n; i++)
+		if (now->members[i].tag != TAG_WAY)
+			d->members[d->n++] = now->members[i];
+	if (add_ways(c, &state->hnv.learnt, c->ids[fid], &d))
+		return d;
+	free(d);
+	return NULL;
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+	void *copy = malloc(size);
+
+	return copy ? memcpy(copy, from, size) : NULL;
+}
+
+int compiled_relearn(struct compiled *c, struct compile_state *state, uint16_t fid,
+		     struct snapshot_ref *ref)
+{
+	struct snapshot *before = c->snap, *snap = copy_of(before, sizeof(*before));
+	const struct sw_domain **domains =
+		copy_of(before->domains, (before->n_domains + 1) * sizeof(*domains));
+	struct rcu *rcu = state->hnv.rcu;
+	int ret = snap && domains ? hnv_image_relearn(c->hnv, &state->hnv) : -ENOMEM;
+
+	if (!ret)
+		domains[fid] = domain_anew(c, state, fid);
+	if (ret || !domains[fid]) {
+		free(snap);
+		free(domains);
+		return ret ? ret : -ENOMEM;
+	}
+	snap->domains = domains;
+	snap->version++;
+	rcu_set(&ref->now, snap);
+	c->snap = snap;
+	rcu_retire(rcu, free, (void *)before->domains[fid]);
+	rcu_retire(rcu, free, (void *)before->domains);
+	rcu_retire(rcu, free, before);
 	return 0;
 }

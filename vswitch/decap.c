@@ -6,33 +6,22 @@
 #include "net/key.h"
 #include "vswitch/reassembly.h"
 
-#define AHEAD 4 // frames whose bytes are fetched before they are looked at
+// Patterns that nothing is like, for a port that has none.
+static const struct hnv_plain never = { { { .want = { 0xff } }, { .want = { 0xff } } } };
 
-// Frames of one batch are mostly from few hosts.
-struct last_peer {
-	struct ip_address address;
-	uint16_t way;
-	uint8_t encap;
-};
-
-static struct ip_address source_of(const struct encap_info *info)
-{
-	return ip_address_of(info->ipv6 ? 6 : 4, info->source);
-}
-
-static ALWAYS_INLINE bool same_mac(const uint8_t *a, const uint8_t *b)
+static bool same_mac(const uint8_t *a, const uint8_t *b)
 {
 	return load_u32(a) == load_u32(b) && load_u16(a + 4) == load_u16(b + 4);
 }
 
-static ALWAYS_INLINE bool same_16(const uint8_t *a, const uint8_t *b)
+static bool same_16(const uint8_t *a, const uint8_t *b)
 {
 	return !((load_u64(a) ^ load_u64(b)) | (load_u64(a + 8) ^ load_u64(b + 8)));
 }
 
 // Is the outer header at p for this one, by MAC, VLAN and address?
-static ALWAYS_INLINE bool is_for(const struct hnv_provider_cfg *c, const uint8_t *p,
-				 const struct encap_where *where)
+static bool is_for(const struct hnv_provider_cfg *c, const uint8_t *p,
+		   const struct encap_where *where)
 {
 	const uint8_t *ip = p + where->l3;
 	uint16_t vid = where->l3 == sizeof(struct eth_header)
@@ -47,56 +36,78 @@ static ALWAYS_INLINE bool is_for(const struct hnv_provider_cfg *c, const uint8_t
 	return load_u32(ip + offsetof(struct ipv4_header, dst)) == load_u32(c->address.b);
 }
 
-static ALWAYS_INLINE bool is_ours(const struct hnv_underlay *u, const uint8_t *p,
-				  const struct encap_where *where)
+// Frames to provider i of the port are what is expected next.
+static void expect(struct decap *d, uint16_t i)
 {
+	const struct hnv_underlay *u = d->v->underlay;
+	const struct hnv_plain *plain = u->plain ? &u->plain[i] : &never;
+
+	for (int encap = 0; encap < HNV_N_ENCAPS; encap++)
+		d->last[encap].plain = &plain->by_encap[encap];
+}
+
+void decap_init(struct decap *d, struct cache *c, const struct view *v, struct worker_out *out)
+{
+	d->c = c;
+	d->v = v;
+	d->out = out;
+	d->hnv = v->snap->hnv;
+	d->likely = &d->last[HNV_VXLAN];
+	for (uint8_t encap = 0; encap < HNV_N_ENCAPS; encap++)
+		d->last[encap] =
+			(struct decap_last){ .encap = encap,
+					     .from = key_from_tunnel(v->port->index, 0, 0, encap) };
+	expect(d, 0);
+}
+
+static bool is_ours(struct decap *d, const uint8_t *p, const struct encap_where *where)
+{
+	const struct hnv_underlay *u = d->v->underlay;
+
 	for (uint16_t i = 0; i < u->n; i++)
-		if (is_for(&u->providers[i], p, where))
+		if (is_for(&u->providers[i], p, where)) {
+			expect(d, i);
 			return true;
+		}
 	return false;
 }
 
 // Nobody knows who sent this; who learns may want to.
-static void report_peer(struct decap *d, const struct hnv_subnet *subnet, uint8_t encap,
-			const struct encap_info *info)
+static void report_peer(struct decap *d, uint8_t encap, uint32_t id, const struct ip_address *peer)
 {
+	const struct hnv_subnet *subnet = hnv_find_subnet(d->hnv, encap, id);
 	struct learn_report r = { .kind = LEARN_PEER,
 				  .encap = encap,
-				  .fid = subnet->fid,
 				  .port = d->v->port->index,
 				  .tick = d->c->tick,
-				  .address = source_of(info) };
+				  .address = *peer };
 
+	if (!subnet || !subnet->learning)
+		return;
+	r.fid = subnet->fid;
 	cache_tell(d->c, r.port, &r);
 }
 
-static ALWAYS_INLINE bool same_source(const struct last_peer *last, uint8_t encap,
-				      const struct encap_info *info)
+static uint16_t way_of(struct decap *d, uint8_t encap, uint32_t id, const struct ip_address *peer)
 {
-	if (last->encap != encap || last->address.family != (info->ipv6 ? 6 : 4))
-		return false;
-	// Not 16 bytes of an IPv4 address: a wide load of what was just written by narrow stores.
-	return info->ipv6 ? same_16(last->address.b, info->source)
-			  : load_u32(last->address.b) == load_u32(info->source);
+	uint16_t way = hnv_find_way(d->hnv, encap, peer);
+
+	if (unlikely(!way))
+		report_peer(d, encap, id, peer);
+	return way;
 }
 
-static ALWAYS_INLINE uint16_t way_of(struct decap *d, struct last_peer *last, uint8_t encap,
-				     const struct encap_info *info)
+uint64_t decap_from_other(struct decap *d, struct decap_last *last, uint32_t id, uint32_t source)
 {
-	const struct hnv *hnv = d->v->snap->hnv;
-	const struct hnv_subnet *subnet;
+	struct ip_address peer = ip_address_of(4, (const uint8_t *)&source);
+	uint16_t way = way_of(d, last->encap, id, &peer);
 
-	if (unlikely(!same_source(last, encap, info))) {
-		last->address = source_of(info);
-		last->encap = encap;
-		last->way = hnv_find_way(hnv, encap, &last->address);
+	// Who is not known is not remembered: each of its frames is a reason to report it.
+	if (way) {
+		last->source = source;
+		last->from = key_from_tunnel(d->v->port->index, 0, way, last->encap);
 	}
-	if (likely(last->way))
-		return last->way;
-	subnet = hnv_find_subnet(hnv, encap, info->id);
-	if (subnet && subnet->learning)
-		report_peer(d, subnet, encap, info);
-	return 0;
+	return key_from_tunnel(d->v->port->index, id, way, last->encap);
 }
 
 // A fragment of an outer packet: the whole, if this was what was missing, and what it is.
@@ -109,68 +120,49 @@ static struct rte_mbuf *reassemble(struct decap *d, struct rte_mbuf *m, struct e
 	}
 	m = reassembly_put(d->c->reassembly, d->v, d->out, m, where);
 	if (m)
-		*kind = encap_find(rte_pktmbuf_mtod(m, uint8_t *), m->data_len,
-				   d->v->snap->hnv->vxlan_port, where);
+		*kind = encap_find(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, d->hnv->vxlan_port,
+				   where);
 	return m;
 }
 
-// The frame's outer header off, if it is one of ours. Returns what stays of it, NULL: nothing, and
-// that is counted.
-static ALWAYS_INLINE struct rte_mbuf *decap_one(struct decap *d, struct last_peer *last,
-						struct rte_mbuf *m, uint64_t *from)
+// The frame m, for us: its outer header off, or an end to it.
+static struct rte_mbuf *decap_ours(struct decap *d, struct rte_mbuf *m, enum encap_kind kind,
+				   const struct encap_where *where, uint64_t *from)
 {
-	const struct hnv *hnv = d->hnv;
-	uint16_t port = d->port;
-	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct encap_where where;
-	enum encap_kind kind = encap_find(p, m->data_len, hnv->vxlan_port, &where);
-	enum encap_result result;
+	uint8_t encap = kind == ENCAP_KIND_NVGRE ? HNV_NVGRE : HNV_VXLAN;
+	uint16_t port = d->v->port->index;
 	struct encap_info info;
-	uint8_t encap;
+	enum encap_result result = d->hnv->codecs[encap]->pop(m, where, &info);
+	struct ip_address peer;
 
-	*from = port;
-	if (kind == ENCAP_KIND_NONE || !is_ours(d->underlay, p, &where))
+	if (unlikely(result != ENCAP_OK)) {
+		worker_drop(d->out, port, DROP_RX, drop_of_encap(result), m);
+		return NULL;
+	}
+	peer = ip_address_of(info.ipv6 ? 6 : 4, info.source);
+	*from = key_from_tunnel(port, info.id, way_of(d, encap, info.id, &peer), encap);
+	return m;
+}
+
+struct rte_mbuf *decap_any(struct decap *d, struct rte_mbuf *m, uint64_t *from)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct decap_last *other = &d->last[!d->likely->encap];
+	struct encap_where where;
+	enum encap_kind kind;
+
+	if (decap_like_last(d, other, m, from)) {
+		d->likely = other;
+		return m;
+	}
+	*from = d->v->port->index;
+	kind = encap_find(p, m->data_len, d->hnv->vxlan_port, &where);
+	if (kind == ENCAP_KIND_NONE || !is_ours(d, p, &where))
 		return m;
 	if (unlikely(kind == ENCAP_KIND_FRAGMENT)) {
 		m = reassemble(d, m, &where, &kind);
 		if (!m || kind == ENCAP_KIND_NONE) // whole, and for somebody else here
 			return m;
 	}
-	encap = kind == ENCAP_KIND_NVGRE ? HNV_NVGRE : HNV_VXLAN;
-	result = hnv->codecs[encap]->pop(m, &where, &info);
-	if (unlikely(result != ENCAP_OK)) {
-		worker_drop(d->out, port, DROP_RX, drop_of_encap(result), m);
-		return NULL;
-	}
-	*from = key_from_tunnel(port, info.id, way_of(d, last, encap, &info), encap);
-	return m;
-}
-
-void decap_batch(struct decap *d)
-{
-	struct port_counters *counters = worker_counters(d->out, d->v->port->index);
-	uint64_t bytes = 0, kept_bytes = 0;
-	struct last_peer last = { 0 };
-	uint16_t kept = 0;
-
-	d->hnv = d->v->snap->hnv;
-	d->underlay = d->v->underlay;
-	d->port = d->v->port->index;
-	for (uint32_t i = 0; i < AHEAD && i < d->n; i++)
-		__builtin_prefetch(rte_pktmbuf_mtod(d->pkts[i], void *));
-	for (uint32_t i = 0; i < d->n; i++) {
-		struct rte_mbuf *m = d->pkts[i];
-
-		if (i + AHEAD < d->n)
-			__builtin_prefetch(rte_pktmbuf_mtod(d->pkts[i + AHEAD], void *));
-		bytes += m->pkt_len;
-		m = decap_one(d, &last, m, &d->from[kept]);
-		if (unlikely(!m))
-			continue;
-		kept_bytes += m->pkt_len;
-		d->pkts[kept++] = m;
-	}
-	counter_add(&counters->rx_packets, (uint64_t)(d->n - kept));
-	counter_add(&counters->rx_bytes, bytes - kept_bytes);
-	d->n = kept;
+	return decap_ours(d, m, kind, &where, from);
 }

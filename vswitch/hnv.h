@@ -17,7 +17,7 @@
 
 #include "base/rcu.h"
 #include "base/values.h"
-#include "net/encap.h"
+#include "net/encap_plain.h"
 #include "vswitch/fdb.h"
 
 #define WAY_FIRST 0x1000u // numbers of ways; below are ports
@@ -28,12 +28,6 @@
 #define HNV_MAX_VSID 0xfffffeu
 
 static inline bool way_is(uint16_t port) { return port >= WAY_FIRST && port < WAY_FIRST + WAY_MAX; }
-
-// An address of either family; IPv4 uses the first four bytes of `b`, the rest is zero.
-struct ip_address {
-	uint8_t family; // 4 or 6; 0: none
-	uint8_t b[16];  // wire order
-};
 
 static inline bool ip_address_equal(const struct ip_address *a, const struct ip_address *b)
 {
@@ -48,6 +42,9 @@ static inline struct ip_address ip_address_of(uint8_t family, const uint8_t *b)
 	memcpy(a.b, b, family == 4 ? 4 : 16);
 	return a;
 }
+
+// Is the address in the prefix?
+bool ip_prefix_has(const struct ip_prefix *p, const struct ip_address *a);
 
 // --- what is asked for ---------------------------------------------------------------------------
 
@@ -103,11 +100,12 @@ struct hnv_cfg {
 	const struct hnv_subnet_cfg *subnets;
 	const struct hnv_record_cfg *records; // sorted by (subnet, family, address, MAC)
 	const struct hnv_route_cfg *routes;
-	const struct hnv_provider_cfg *providers;
+	const struct hnv_provider_cfg *providers; // those of one port together
 	const struct hnv_provider_route_cfg *provider_routes;
 	uint32_t n_subnets, n_records, n_routes, n_providers, n_provider_routes;
 	struct mac router_mac; // of every subnet's gateway, on every host
 	uint16_t vxlan_port;   // UDP
+	const struct encap_ops *codecs[HNV_N_ENCAPS]; // by enum hnv_encap
 };
 
 // --- what workers see ----------------------------------------------------------------------------
@@ -144,10 +142,16 @@ struct hnv_subnet {
 	const struct hnv_network *network;
 };
 
+// What plain frames to one of our addresses look like.
+struct hnv_plain {
+	struct encap_plain by_encap[HNV_N_ENCAPS];
+};
+
 // Our addresses on one uplink.
 struct hnv_underlay {
 	uint16_t n;
 	const struct hnv_provider_cfg *providers; // [n]
+	const struct hnv_plain *plain; // [n]; NULL: nothing is plain
 };
 
 struct hnv_neighbors; // (fid, customer address) → MAC
@@ -160,7 +164,7 @@ struct hnv {
 	const struct hnv_subnet *const *by_fid; // [65536]; NULL: not a subnet
 	const struct hnv_underlay *const
 		*underlays; // by port index, [PORT_SLOTS]; NULL: no underlay
-	const struct hnv_index *index;
+	RCU_POINTER(const struct hnv_index) index; // replaced when a host is learnt
 	struct hnv_neighbors *neighbors; // shared by all snapshots, RCU-safe
 	const struct way *ways;                // [WAY_MAX], shared by all snapshots
 };

@@ -14,6 +14,11 @@ struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint
 				   const struct way *ways, const uint16_t *numbers,
 				   uint32_t n_ways);
 
+// --- providers -----------------------------------------------------------------------------------
+
+// Patterns for each of cfg->providers, for hnv_underlay.plain. NULL: no memory. free() it.
+struct hnv_plain *hnv_plain_create(const struct hnv_cfg *cfg);
+
 // --- routes --------------------------------------------------------------------------------------
 
 // One route of a network, or one of its subnets' prefixes (next_hop.family 0).

@@ -58,14 +58,14 @@ static enum drop parse_error(enum parse_result r)
 }
 
 // Takes pkts[n] into the batch with their level-1 keys; counts them; drops what is no frame.
-// from[n]: where each came from, NULL: all from the port itself.
+// d: for a port on an underlay, where tunnels end first; else NULL, and a constant.
 static ALWAYS_INLINE void parse(struct cache *c, struct batch *b, struct rte_mbuf **pkts,
-				uint16_t n, const uint64_t *from)
+				uint16_t n, struct decap *d)
 {
 	uint16_t port = b->view.port->index;
 	struct port_counters *counters = worker_counters(b->out, port);
 	const struct flow_table *t = &c->tables[LEVEL1];
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, from = port;
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < AHEAD && i < n; i++)
@@ -78,8 +78,12 @@ static ALWAYS_INLINE void parse(struct cache *c, struct batch *b, struct rte_mbu
 		if (i + AHEAD < n)
 			__builtin_prefetch(rte_pktmbuf_mtod(pkts[i + AHEAD], void *));
 		bytes += m->pkt_len;
-		r = parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, from ? from[i] : port,
-			     &key);
+		if (d) {
+			m = decap_one(d, m, &from);
+			if (unlikely(!m))
+				continue;
+		}
+		r = parse_l2(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, from, &key);
 		if (unlikely(r != PARSE_OK)) {
 			worker_drop(b->out, port, DROP_RX, parse_error(r), m);
 			continue;
@@ -94,18 +98,12 @@ static ALWAYS_INLINE void parse(struct cache *c, struct batch *b, struct rte_mbu
 	counter_add(&counters->rx_bytes, bytes);
 }
 
-// The same for a port on an underlay: tunnels end here first.
 static void decap_and_parse(struct cache *c, struct batch *b, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct decap d; // not to be cleared for every batch
+	struct decap d;
 
-	d.c = c;
-	d.v = &b->view;
-	d.out = b->out;
-	d.pkts = pkts;
-	d.n = n;
-	decap_batch(&d);
-	parse(c, b, pkts, d.n, d.from);
+	decap_init(&d, c, &b->view, b->out);
+	parse(c, b, pkts, n, &d);
 }
 
 // --- look up -----------------------------------------------------------------------------------

@@ -122,8 +122,14 @@ static void make_tables(void)
 		.by_fid = hrig->by_fid,
 		.underlays = hrig->underlays,
 		.ways = hrig->ways,
-		.index = hnv_index_create(subnets, 2, hrig->ways, numbers, 2),
+		.index = { hnv_index_create(subnets, 2, hrig->ways, numbers, 2) },
 	};
+	hrig->underlay.plain = hnv_plain_create(&(struct hnv_cfg){
+		.providers = &hrig->provider,
+		.n_providers = 1,
+		.vxlan_port = VXLAN_PORT,
+		.codecs = { &nvgre_ops, &vxlan_ops },
+	});
 	assert_int_equal(hnv_neighbors_create(rig->rcu, &hrig->hnv.neighbors, &err), 0);
 }
 
@@ -158,7 +164,7 @@ int hnv_rig_set_up(void **state)
 						    .prefix_bits = 24,
 						    .mac = host(0xf0),
 						    .mtu = 1500 };
-	hrig->underlay = (struct hnv_underlay){ 1, &hrig->provider };
+	hrig->underlay = (struct hnv_underlay){ .n = 1, .providers = &hrig->provider };
 	hrig->underlays[UPLINK] = &hrig->underlay;
 	make_subnet(BLUE, BLUE_VSID, HNV_NVGRE);
 	make_subnet(RED, RED_VSID, HNV_VXLAN);
@@ -182,7 +188,8 @@ int hnv_rig_tear_down(void **state)
 {
 	int ret = rig_tear_down(state);
 
-	free((void *)hrig->hnv.index);
+	free((void *)hrig->hnv.index.rcu_ptr);
+	free((void *)hrig->underlay.plain);
 	hnv_neighbors_destroy(hrig->hnv.neighbors);
 	free((void *)hrig->subnets[0].network);
 	free(hrig->domains[0]);

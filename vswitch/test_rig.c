@@ -11,7 +11,9 @@ const struct mac broadcast = { .b = { 255, 255, 255, 255, 255, 255 } };
 void rig_publish(void)
 {
 	struct sw_port_cfg ports[RIG_PORTS];
-	struct vswitch_cfg cfg = { &rig->sw, ports, 1, RIG_PORTS };
+	struct vswitch_cfg cfg = {
+		.switches = &rig->sw, .ports = ports, .n_switches = 1, .n_ports = RIG_PORTS
+	};
 	struct vswitch_plan *plan;
 	struct err err;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Frames of virtual subnets: between ports, to other hosts and from them.
+#include "net/test_encap.h"
 #include "vswitch/test_hnv_rig.h"
 
 // --- to other hosts ----------------------------------------------------------------------------
@@ -182,6 +183,39 @@ static void comes_decapsulated(void **state)
 	assert_int_equal(rig->counters[UPLINK].rx_packets, 6);
 }
 
+// Encapsulations, peers, plain frames and others, in one batch: each as if it were alone.
+static void comes_mixed(void **state)
+{
+	static const struct {
+		uint16_t way;
+		uint32_t vsid;
+		uint8_t from, to; // hosts
+		uint8_t tos;      // of the outer header; ECT(1) is not plain
+	} batch[] = {
+		{ WAY_BLUE, BLUE_VSID, 20, 10, 0 }, { WAY_RED, RED_VSID, 21, 12, 0 },
+		{ WAY_RED, RED_VSID, 21, 12, 1 },   { WAY_BLUE, BLUE_VSID, 20, 11, 0 },
+		{ WAY_BLUE, BLUE_VSID, 20, 10, 1 }, { WAY_BLUE, BLUE_VSID, 20, 10, 2 },
+		{ WAY_RED, RED_VSID, 21, 12, 0 },   { WAY_BLUE, BLUE_VSID, 20, 11, 0 },
+	};
+	struct rte_mbuf *pkts[ARRAY_SIZE(batch)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(batch); i++) {
+		uint8_t *ip;
+
+		pkts[i] = encapsulated(batch[i].way, batch[i].vsid,
+				       frame(host(batch[i].from), host(batch[i].to)));
+		ip = rte_pktmbuf_mtod_offset(pkts[i], uint8_t *, 14);
+		ip[1] = batch[i].tos;
+		test_encap_csum(ip);
+	}
+	rig_forget();
+	pipeline_ops.input(rig->pipeline, &rig->out, UPLINK, pkts, ARRAY_SIZE(batch));
+	assert_int_equal(rig->egress[0].n, 3);
+	assert_int_equal(rig->egress[1].n, 2);
+	assert_int_equal(rig->egress[2].n, 3);
+	assert_int_equal(rig->counters[UPLINK].rx_packets, ARRAY_SIZE(batch));
+}
+
 static void strict_source_is_checked(void **state)
 {
 	static const struct {
@@ -193,7 +227,7 @@ static void strict_source_is_checked(void **state)
 		{ WAY_BLUE, BLUE_VSID, 99, 10, DROP_SOURCE_MISMATCH }, // nobody's
 		{ WAY_BLUE, BLUE_VSID, 11, 10, DROP_SOURCE_MISMATCH }, // ours
 		{ WAY_BLUE, BLUE_VSID + 1, 20, 10, DROP_VIRTUAL_SUBNET_ID },
-		{ WAY_RED, BLUE_VSID, 20, 10, DROP_VIRTUAL_SUBNET_ID }, // wrong encapsulation
+		{ WAY_RED, BLUE_VSID, 20, 10, DROP_SOURCE_MISMATCH }, // its record says NVGRE
 		{ WAY_BLUE, BLUE_VSID, 20, 12, DROP_NO_DESTINATION },   // red's
 		{ WAY_BLUE, BLUE_VSID, 20, 20, DROP_TUNNEL_TO_TUNNEL },
 	};
@@ -309,6 +343,7 @@ int main(void)
 		HNV_TEST(too_big_is_dropped),
 		HNV_TEST(customer_may_move),
 		HNV_TEST(comes_decapsulated),
+		HNV_TEST(comes_mixed),
 		HNV_TEST(strict_source_is_checked),
 		HNV_TEST(unknown_peer_is_refused_or_reported),
 		HNV_TEST(learning_subnet_learns_macs_of_ways),

@@ -11,6 +11,7 @@
 
 #define LEARN_SLOTS 4096    // reports that wait for control, per worker
 #define LEARN_BATCH 1024    // reports taken in per call and worker
+#define SUBNET_AGEING_S 300 // IEEE 802.1Q, 8.8.3
 #define AGE_SLOTS (1u << 16) // FDB slots looked at per second
 
 struct vswitch {
@@ -18,7 +19,10 @@ struct vswitch {
 	struct fdb *fdb;
 	struct snapshot_ref snapshot;
 	struct compiled *now; // what is in force
-	uint32_t next_gen;
+	struct compile_state state;
+	unsigned int n_plans; // prepared, neither published nor aborted
+	struct vswitch_hooks hooks;
+	uint32_t now_s;
 	uint64_t now_ns;
 	struct token_bucket moves[PORT_SLOTS];
 	struct vswitch_stats stats;
@@ -29,12 +33,21 @@ struct vswitch {
 struct vswitch_plan {
 	struct compiled *next;
 	struct compiled *base; // what it was prepared beside
-	struct fdb *fdb;       // in which room is reserved for it
+	struct vswitch *vs;    // in whose FDB room is reserved for it
 };
 
 const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs) { return &vs->snapshot; }
 struct fdb *vswitch_fdb(const struct vswitch *vs) { return vs->fdb; }
 const struct vswitch_stats *vswitch_stats(const struct vswitch *vs) { return &vs->stats; }
+
+void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks)
+{
+	vs->hooks = *hooks;
+}
+
+uint32_t vswitch_now_s(const struct vswitch *vs) { return vs->now_s; }
+
+const struct hnv_image *vswitch_hnv(const struct vswitch *vs) { return vs->now->hnv; }
 
 struct learn_queue *vswitch_learn_queue(struct vswitch *vs, unsigned int worker)
 {
@@ -71,11 +84,13 @@ int vswitch_create(struct rcu *rcu, unsigned int n_workers, int event_fd, struct
 	if (!vs)
 		return err_set(err, ENOMEM, "no memory for the switch");
 	vs->rcu = rcu;
-	vs->next_gen = 1;
+	vs->state.next_gen = 1;
 	vs->n_workers = n_workers;
 	ret = fdb_create(rcu, &vs->fdb, err);
 	if (!ret)
-		ret = compile(&nothing, NULL, &vs->next_gen, &vs->now, err);
+		ret = hnv_shared_init(&vs->state.hnv, rcu, err);
+	if (!ret)
+		ret = compile(&nothing, NULL, &vs->state, &vs->now, err);
 	for (unsigned int i = 0; !ret && i < n_workers; i++)
 		if (make_queue(&vs->queues[i], event_fd))
 			ret = err_set(err, ENOMEM, "no memory for learning");
@@ -94,6 +109,7 @@ void vswitch_destroy(struct vswitch *vs)
 		return;
 	compiled_free(vs->now, NULL);
 	fdb_destroy(vs->fdb);
+	hnv_shared_fini(&vs->state.hnv);
 	for (unsigned int i = 0; i < vs->n_workers; i++)
 		free(vs->queues[i].ring);
 	free(vs);
@@ -141,7 +157,7 @@ int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_
 {
 	struct vswitch_plan *p = calloc(1, sizeof(*p));
 	struct compiled *next = NULL;
-	int ret = compile(cfg, vs->now, &vs->next_gen, &next, err);
+	int ret = compile(cfg, vs->now, &vs->state, &next, err);
 
 	if (!p && !ret) {
 		compiled_free(next, vs->now);
@@ -160,14 +176,16 @@ int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_
 		free(p);
 		return ret;
 	}
-	*p = (struct vswitch_plan){ .next = next, .base = vs->now, .fdb = vs->fdb };
+	*p = (struct vswitch_plan){ .next = next, .base = vs->now, .vs = vs };
+	vs->n_plans++;
 	*plan = p;
 	return 0;
 }
 
 void vswitch_abort(struct vswitch_plan *plan)
 {
-	fdb_reserve(plan->fdb, 0, 0);
+	fdb_reserve(plan->vs->fdb, 0, 0);
+	plan->vs->n_plans--;
 	compiled_free(plan->next, plan->base);
 	free(plan);
 }
@@ -198,7 +216,8 @@ static void change_fixed(struct vswitch *vs, const struct compiled *from,
 
 static bool same_vlans(const struct sw_port_cfg *a, const struct sw_port_cfg *b)
 {
-	return a->switch_id == b->switch_id && a->takes_untagged == b->takes_untagged &&
+	return a->switch_id == b->switch_id && a->in_subnet == b->in_subnet &&
+	       a->subnet == b->subnet && a->takes_untagged == b->takes_untagged &&
 	       a->native_vid == b->native_vid &&
 	       memcmp(a->tagged, b->tagged, sizeof(a->tagged)) == 0;
 }
@@ -209,6 +228,7 @@ struct fates {
 	uint8_t ports[PORT_SLOTS]; // PORT_FORGETS, PORT_TOUCHES
 	bool any;
 	bool routed; // a receiver of routed packets reads other fields now: gateways ask anew
+	bool hosts;  // those that MACs were learnt behind may have gone
 };
 enum { PORT_FORGETS = 1, PORT_TOUCHES = 2 }; // what is learnt there; flows towards it
 
@@ -217,12 +237,25 @@ static bool domain_goes(const struct fates *f, uint16_t fid)
 	return f->from->ids[fid].used && (fid >= f->to->snap->n_domains || !f->to->ids[fid].used);
 }
 
+// May somebody be learnt behind the way, as things are now?
+static bool way_learns(const struct hnv_image *im, uint16_t fid, uint16_t way)
+{
+	const struct way *w;
+
+	if (!im || !im->by_fid[fid] || !im->by_fid[fid]->learning)
+		return false;
+	w = &im->hnv.ways[way - WAY_FIRST];
+	return hnv_find_way(&im->hnv, w->encap, &w->provider) == way;
+}
+
 static enum fdb_fate fate_of(void *arg, uint16_t fid, uint16_t port, enum fdb_state state)
 {
 	const struct fates *f = arg;
 	uint8_t fate = port < PORT_SLOTS ? f->ports[port] : 0;
 
 	if (domain_goes(f, fid) || (fate & PORT_FORGETS && state == FDB_LEARNT))
+		return FDB_REMOVE;
+	if (f->hosts && way_is(port) && state == FDB_LEARNT && !way_learns(f->to->hnv, fid, port))
 		return FDB_REMOVE;
 	if (f->routed && port == FDB_PORT_FLOOD)
 		return FDB_TOUCH;
@@ -233,6 +266,8 @@ static enum fdb_fate fate_of(void *arg, uint16_t fid, uint16_t port, enum fdb_st
 static void change_rest(struct vswitch *vs, const struct compiled *from, const struct compiled *to)
 {
 	struct fates f = { .from = from, .to = to };
+
+	f.hosts = f.any = from->hnv != to->hnv && from->hnv && from->hnv->learns;
 
 	for (uint32_t fid = 1; fid < from->snap->n_domains && !f.any; fid++)
 		f.any = domain_goes(&f, (uint16_t)fid);
@@ -264,11 +299,32 @@ static void retire(struct vswitch *vs, struct compiled *from, const struct compi
 		if (i >= new->n_domains || old->domains[i] != new->domains[i])
 			rcu_retire(vs->rcu, free, (void *)old->domains[i]);
 	rcu_retire(vs->rcu, free, (void *)old->domains);
+	if (from->hnv != to->hnv)
+		rcu_retire(vs->rcu, hnv_image_destroy, from->hnv);
+	from->hnv = NULL;
 	rcu_retire(vs->rcu, free, from->snap);
 	from->snap = NULL;
 	for (uint32_t i = 0; i < PORT_SLOTS; i++)
 		free(from->ports[i]);
 	compiled_free(from, NULL);
+}
+
+// Asks for the neighbours of our provider addresses, and gives up those that have gone.
+static void ask_neighbors(struct vswitch *vs)
+{
+	struct hnv_image *im = vs->now->hnv;
+	uint8_t frame[UNDERLAY_FRAME_MAX];
+
+	for (uint32_t i = 0; im && vs->hooks.send && i < im->underlay->n_neighbors; i++) {
+		struct underlay_neighbor *n = &im->underlay->neighbors[i];
+		enum underlay_task task = underlay_second(n, vs->now_s);
+
+		if (task == UNDERLAY_FORGET)
+			hnv_refresh_ways(&vs->state.hnv, im, n);
+		if (task == UNDERLAY_ASK)
+			vs->hooks.send(vs->hooks.ctx, im->cfg.providers[n->provider].port, frame,
+				       underlay_question(im->underlay, n, frame));
+	}
 }
 
 void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
@@ -284,8 +340,11 @@ void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
 	// Addresses after: who flooded for want of them looks again under the new snapshot.
 	change_fixed(vs, from, to);
 	change_rest(vs, from, to);
+	hnv_publish(&vs->state.hnv, vs->fdb, from->hnv, to->hnv);
+	ask_neighbors(vs);
 	fdb_reserve(vs->fdb, 0, 0);
 	retire(vs, from, to);
+	vs->n_plans--;
 	free(plan);
 }
 
@@ -320,9 +379,7 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	int ret;
 
 	// The report may be older than the last change.
-	if (r->kind != LEARN_MAC || way_is(r->port) || !port || !port->learning || !id.used ||
-	    c->ports[r->port]->switch_id != id.switch_id ||
-	    !port_cfg_is_member(c->ports[r->port], id.vid))
+	if (!port || !port->learning || !id.used || !port_cfg_is_in(c->ports[r->port], id))
 		return;
 	slot = fdb_find(vs->fdb, r->fid, r->mac, &where);
 	if (slot && where.port == r->port)
@@ -336,7 +393,7 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	before = slot && where.port < PORT_MAX ? c->snap->ports[where.port] : NULL;
 	ret = fdb_set(vs->fdb, r->fid, r->mac,
 		      (struct fdb_where){ .port = r->port,
-					  .tag = port_cfg_tag(c->ports[r->port], id.vid) },
+					  .tag = port_cfg_tag_in(c->ports[r->port], id) },
 		      FDB_LEARNT, !before || !sw_port_same_egress(before, port));
 	if (ret) {
 		vs->stats.refused_limit++;
@@ -344,6 +401,111 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	}
 	fdb_set_placed(vs->fdb, r->fid, r->mac, r->tick);
 	vs->stats.learnt++;
+}
+
+// A host takes part in a subnet that learns: from now on it gets that subnet's floods. While
+// another configuration is being made it is let go; its next frame tells again.
+static void learn_peer(struct vswitch *vs, uint16_t fid, uint8_t encap,
+		       const struct ip_address *provider)
+{
+	struct compiled *c = vs->now;
+	struct domain_id id = c->ids[fid];
+	const struct hnv_peer peer = { .subnet = id.vid, .encap = encap, .provider = *provider };
+
+	if (vs->n_plans || !c->hnv || id.switch_id != DOMAIN_SUBNET ||
+	    !hnv_learn_peer(&vs->state.hnv, c->hnv, &peer))
+		return;
+	if (compiled_relearn(c, &vs->state, fid, &vs->snapshot))
+		hnv_learnt_drop(&vs->state.hnv);
+	else
+		ask_neighbors(vs);
+}
+
+static void forget_peers(struct vswitch *vs)
+{
+	struct compiled *c = vs->now;
+	int subnet = -1;
+
+	if (c->hnv && !vs->n_plans)
+		subnet = hnv_forget_peer(&vs->state.hnv, vs->fdb, true);
+	while (subnet >= 0) {
+		compiled_relearn(c, &vs->state, c->hnv->fids[subnet], &vs->snapshot);
+		subnet = hnv_forget_peer(&vs->state.hnv, vs->fdb, false);
+	}
+}
+
+// Somebody has, or says to have, a customer address.
+static void learn_customer(struct vswitch *vs, const struct learn_report *r)
+{
+	struct domain_id id = vs->now->ids[r->fid];
+	const struct hnv_record_cfg customer = { .subnet = id.vid, .customer = r->address,
+						 .mac = r->mac };
+
+	if (vs->now->hnv && id.switch_id == DOMAIN_SUBNET)
+		hnv_learn_customer(&vs->state.hnv, vs->fdb, vs->now->hnv, &customer);
+}
+
+// Somebody of a subnet that learns was seen behind another host.
+static void learn_behind_way(struct vswitch *vs, const struct learn_report *r)
+{
+	const struct hnv_image *im = vs->now->hnv;
+	const struct hnv_subnet *s = im ? im->by_fid[r->fid] : NULL;
+	const struct way *w;
+	struct fdb_where where;
+	uint32_t slot;
+
+	if (!s || !s->learning || !way_learns(im, r->fid, r->port))
+		return;
+	w = &im->hnv.ways[r->port - WAY_FIRST];
+	learn_peer(vs, r->fid, w->encap, &w->provider);
+	slot = fdb_find(vs->fdb, r->fid, r->mac, &where);
+	if (slot && (where.port == r->port || fdb_slot_state(vs->fdb, slot) == FDB_STATIC))
+		return;
+	where = (struct fdb_where){ .port = r->port, .tag = TAG_WAY };
+	if (fdb_set(vs->fdb, r->fid, r->mac, where, FDB_LEARNT, true) == 0)
+		vs->stats.learnt++;
+}
+
+static void learn_underlay(struct vswitch *vs, const struct learn_report *r)
+{
+	struct hnv_image *im = vs->now->hnv;
+	struct underlay_neighbor *n =
+		im ? underlay_seen(im->underlay, r->port, &r->address, r->mac, vs->now_s) : NULL;
+
+	if (n)
+		hnv_refresh_ways(&vs->state.hnv, im, n);
+}
+
+static void tell_unknown(struct vswitch *vs, const struct learn_report *r)
+{
+	struct domain_id id = vs->now->ids[r->fid];
+
+	if (vs->hooks.unknown && id.used && id.switch_id == DOMAIN_SUBNET)
+		vs->hooks.unknown(vs->hooks.ctx, id.vid, r->port, &r->address);
+}
+
+static void take_report(struct vswitch *vs, const struct learn_report *r)
+{
+	switch ((enum learn_kind)r->kind) {
+	case LEARN_MAC:
+	case LEARN_CUSTOMER:
+		if (way_is(r->port))
+			learn_behind_way(vs, r);
+		else
+			learn_one(vs, r);
+		if (r->kind == LEARN_CUSTOMER)
+			learn_customer(vs, r);
+		break;
+	case LEARN_PEER:
+		learn_peer(vs, r->fid, r->encap, &r->address);
+		break;
+	case LEARN_UNDERLAY:
+		learn_underlay(vs, r);
+		break;
+	case LEARN_UNKNOWN:
+		tell_unknown(vs, r);
+		break;
+	}
 }
 
 bool vswitch_learn(struct vswitch *vs)
@@ -356,7 +518,7 @@ bool vswitch_learn(struct vswitch *vs)
 
 		while (n < LEARN_BATCH &&
 		       rte_ring_sc_dequeue_elem(vs->queues[w].ring, &r, sizeof(r)) == 0) {
-			learn_one(vs, &r);
+			take_report(vs, &r);
 			n++;
 		}
 		more |= n == LEARN_BATCH;
@@ -379,13 +541,20 @@ bool vswitch_arm(struct vswitch *vs)
 static uint32_t ageing_of(uint16_t fid, void *arg)
 {
 	const struct vswitch *vs = arg;
+	struct domain_id id = vs->now->ids[fid];
 
-	return vs->now->switches[vs->now->ids[fid].switch_id].ageing_s;
+	return id.switch_id == DOMAIN_SUBNET ? SUBNET_AGEING_S
+					     : vs->now->switches[id.switch_id].ageing_s;
 }
 
 void vswitch_second(struct vswitch *vs, uint32_t now_s)
 {
 	vs->now_ns = now_s * 1000000000ull;
+	vs->now_s = now_s;
+	ask_neighbors(vs);
 	fdb_set_now(vs->fdb, now_s);
+	forget_peers(vs);
+	if (vs->now->hnv)
+		hnv_age_customers(&vs->state.hnv, vs->fdb, vs->now->hnv);
 	vs->stats.aged += fdb_age(vs->fdb, AGE_SLOTS, ageing_of, vs);
 }

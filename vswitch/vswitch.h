@@ -14,6 +14,7 @@
 
 #define SWITCH_MAX 256 // switches of one daemon; ids are 0 … SWITCH_MAX-1
 
+struct hnv_image;    // vswitch/hnv_compile.h
 struct vswitch;      // all switches of the daemon
 struct vswitch_plan; // a prepared step
 
@@ -26,6 +27,8 @@ struct sw_port_cfg {
 	bool takes_untagged;
 	uint16_t native_vid;      // of untagged frames, 0 … 4094; 0: no VLAN
 	uint64_t tagged[4096 / 64]; // VIDs that it takes and gives tagged
+	bool in_subnet;   // its untagged frames are of virtual subnet `subnet` (its id), no VLAN
+	uint16_t subnet;
 	struct mac mac;           // static address behind it; zero: none
 	uint32_t storm_limit, miss_budget; // per second
 	uint32_t max_macs;        // learnt MACs, at most
@@ -44,12 +47,30 @@ struct vswitch_cfg {
 	const struct sw_switch_cfg *switches;
 	struct sw_port_cfg *ports; // sorted by nothing; indices are unique
 	uint32_t n_switches, n_ports;
+	const struct hnv_cfg *hnv; // virtual networks; NULL: none
 };
 
 // n_workers: how many learn queues; event_fd: control's, rung for reports.
 int vswitch_create(struct rcu *rcu, unsigned int n_workers, int event_fd, struct vswitch **out,
 		   struct err *err);
 void vswitch_destroy(struct vswitch *vs); // workers have stopped
+
+// What the switch core has others do. All may be NULL. control.
+struct vswitch_hooks {
+	// Sends frame[bytes] out of a port.
+	void (*send)(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes);
+	// Somebody on `port` in a virtual subnet wants a customer address that no record names.
+	void (*unknown)(void *ctx, uint16_t subnet, uint16_t port,
+			const struct ip_address *customer);
+	void *ctx;
+};
+void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks);
+
+// The clock of vswitch_second, which neighbours' ages are told by. control.
+uint32_t vswitch_now_s(const struct vswitch *vs);
+
+// The virtual networks in force, or NULL. control.
+const struct hnv_image *vswitch_hnv(const struct vswitch *vs);
 
 // Destroys the policies that cfg's ports still have. control.
 void vswitch_cfg_drop(struct vswitch_cfg *cfg);
@@ -74,6 +95,8 @@ void vswitch_second(struct vswitch *vs, uint32_t now_s);
 const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs);
 struct fdb *vswitch_fdb(const struct vswitch *vs);
 struct learn_queue *vswitch_learn_queue(struct vswitch *vs, unsigned int worker);
+
+#define DOMAIN_SUBNET 0xffffu // in place of a switch: the VID is the id of a virtual subnet
 
 // Which switch and VLAN a domain is; false: no such domain.
 bool vswitch_domain(const struct vswitch *vs, uint16_t fid, uint16_t *switch_id, uint16_t *vid);

@@ -12,6 +12,7 @@
 // --- switches ----------------------------------------------------------------------------------
 
 static const char *const switch_kind_words[] = { "external", "internal", "private", NULL };
+static const char *const vmq_mode_words[] = { "dynamic", "static", "off", NULL };
 
 static const struct field switch_fields[] = {
 	FIELD(struct switch_obj, type, FIELD_ENUM, .words = switch_kind_words, .def = "external",
@@ -21,6 +22,21 @@ static const struct field switch_fields[] = {
 	      .help = "frames for unknown addresses go to all ports of their VLAN, else nowhere"),
 	FIELD(struct switch_obj, ageing, FIELD_UINT, .min = 10, .max = 1000000, .def = "300",
 	      .unit = "s", .help = "learnt addresses unseen for so long are forgotten"),
+	FIELD(struct switch_obj, vmq, FIELD_ENUM, .words = vmq_mode_words, .def = "dynamic",
+	      .flags = FIELD_DETAIL,
+	      .help = "dynamic: queues move between workers by load; static: they stay where "
+		      "they were put; off: all ports share the default queue"),
+	FIELD(struct switch_obj, vmq_base_processor, FIELD_UINT, .max = 1023, .def = "0",
+	      .flags = FIELD_DETAIL, .help = "lowest CPU whose worker may serve its queues"),
+	FIELD(struct switch_obj, vmq_max_processors, FIELD_UINT, .min = 1, .max = WORKER_MAX,
+	      .def = "32", .flags = FIELD_DETAIL,
+	      .help = "how many workers, from that CPU up, may serve its queues"),
+	FIELD(struct switch_obj, default_queue_vmmq_enabled, FIELD_BOOL, .def = "true",
+	      .flags = FIELD_DETAIL,
+	      .help = "an uplink's queues beside the first may be on other workers"),
+	FIELD(struct switch_obj, default_queue_vmmq_queue_pairs, FIELD_UINT, .min = 1,
+	      .max = PORT_MAX_QUEUES, .def = "16", .flags = FIELD_DETAIL,
+	      .help = "over how many workers they are spread, at most"),
 };
 
 // A role that a switch has no place for. Returns 0 or -EINVAL.
@@ -73,6 +89,9 @@ const char *const port_kind_words[] = { "tap",  "ethdev", "pcap", "pair",
 					"null", "netvsp", NULL };
 enum { KIND_TAP, KIND_ETHDEV, KIND_PCAP, KIND_PAIR, KIND_NULL, KIND_NETVSP };
 static const char *const role_words[] = { "guest", "internal", "uplink", NULL };
+static const char *const isolation_words[] = {
+	"auto", "none", "vlan", "native-virtual-subnet", "external-virtual-subnet", NULL
+};
 static const char *const vlan_mode_words[] = { "auto", "untagged", "access", "trunk", NULL };
 static const char *const choice_words[] = { "auto", "on", "off", NULL };
 
@@ -92,6 +111,12 @@ static const struct field port_fields[] = {
 	     .help = "identity for controllers"),
 	PORT(mac, FIELD_MAC, .flags = FIELD_GENERATED | FIELD_UNIQUE,
 	     .help = "address behind it; a tap or netvsp port without one gets one from 00:15:5d"),
+	PORT(subnet, FIELD_REF, .ref = "subnet",
+	     .help = "virtual subnet that its untagged frames are in; not given: the "
+		     "switch's VLAN"),
+	PORT(isolation, FIELD_ENUM, .words = isolation_words, .def = "auto", .flags = FIELD_DETAIL,
+	     .help = "what keeps it from others, to be refused where the other fields say "
+		     "otherwise; auto: as they say"),
 	PORT(vlan_mode, FIELD_ENUM, .words = vlan_mode_words, .def = "auto",
 	     .help = "untagged: no VLAN; access: in `vlan`, frames untagged; trunk: many, tagged; "
 		     "auto: trunk for an uplink, else untagged"),
@@ -117,6 +142,14 @@ static const struct field port_fields[] = {
 	     .help = "largest packet without Ethernet header"),
 	PORT(queues, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .flags = FIELD_DETAIL,
 	     .help = "queue pairs; not given: one a worker where the device has so many"),
+	PORT(vmq_weight, FIELD_UINT, .max = 100, .def = "100", .flags = FIELD_DETAIL,
+	     .help = "who gets a queue of its own first; 0: it stays on the default queue"),
+	PORT(vmmq_enabled, FIELD_BOOL, .def = "true", .flags = FIELD_DETAIL,
+	     .help = "its queue pairs may be on several workers"),
+	PORT(vmmq_queue_pairs, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .def = "16",
+	     .flags = FIELD_DETAIL, .help = "on how many, at most"),
+	PORT(vrss_enabled, FIELD_BOOL, .def = "true", .flags = FIELD_DETAIL,
+	     .help = "its load may be spread at all: false is like vmmq_enabled=false"),
 	PORT(blocked, FIELD_BOOL, .def = "false",
 	     .help = "pass nothing yet, because its policy is still being written"),
 	PORT(ifname, FIELD_STRING, .max = 15, .flags = FIELD_DETAIL,
@@ -179,17 +212,26 @@ static int generate_mac(struct port_obj *p, const struct model *model, struct er
 	return err_set(err, ENOSPC, "no free address in the pool 00:15:5d; give mac=");
 }
 
+int guid_generate(struct guid *guid, struct err *err)
+{
+	static const struct guid none;
+
+	if (memcmp(guid, &none, sizeof(none)) != 0)
+		return 0;
+	if (getrandom(guid->b, sizeof(guid->b), 0) != sizeof(guid->b))
+		return err_set(err, EIO, "the kernel gives no random numbers");
+	guid->b[6] = (guid->b[6] & 0x0f) | 0x40; // RFC 9562, version 4
+	guid->b[8] = (guid->b[8] & 0x3f) | 0x80;
+	return 0;
+}
+
 static int generate_port(void *ctx, struct object *obj, const struct model *model, struct err *err)
 {
 	struct port_obj *p = container_of(obj, struct port_obj, head);
-	static const struct guid none;
+	int ret = guid_generate(&p->guid, err);
 
-	if (memcmp(&p->guid, &none, sizeof(none)) == 0) {
-		if (getrandom(p->guid.b, sizeof(p->guid.b), 0) != sizeof(p->guid.b))
-			return err_set(err, EIO, "the kernel gives no random numbers");
-		p->guid.b[6] = (p->guid.b[6] & 0x0f) | 0x40; // RFC 9562, version 4
-		p->guid.b[8] = (p->guid.b[8] & 0x3f) | 0x80;
-	}
+	if (ret)
+		return ret;
 	if (mac_is_zero(p->mac) && (p->kind == KIND_TAP || p->kind == KIND_NETVSP))
 		return generate_mac(p, model, err);
 	return 0;
@@ -208,6 +250,40 @@ static int check_vlan(const struct port_obj *p, struct err *err)
 	if (p->vlan_mode != VLAN_TRUNK && memcmp(&p->allowed_vlans, &none, sizeof(none)) != 0)
 		return err_set(err, EINVAL, "allowed_vlans needs vlan_mode=trunk");
 	return 0;
+}
+
+static int check_isolation_mode(const struct port_obj *p, struct err *err)
+{
+	bool vlan = p->vlan_mode == VLAN_ACCESS || p->vlan_mode == VLAN_TRUNK ||
+		    (p->vlan_mode == VLAN_AUTO && p->role == ROLE_UPLINK);
+	const char *word = isolation_words[p->isolation];
+
+	if (p->isolation == ISOLATION_EXTERNAL_SUBNET)
+		return err_set(err, EOPNOTSUPP,
+			       "isolation=%s needs a switch extension that forwards between "
+			       "hosts, and there is none; native-virtual-subnet is done here",
+			       word);
+	if (p->isolation == ISOLATION_NATIVE_SUBNET && !p->subnet)
+		return err_set(err, EINVAL, "isolation=%s needs subnet=", word);
+	if ((p->isolation == ISOLATION_NONE || p->isolation == ISOLATION_VLAN) && p->subnet)
+		return err_set(err, EINVAL, "isolation=%s: subnet=%s isolates by virtual subnet",
+			       word, p->subnet);
+	if (p->isolation == ISOLATION_NONE && vlan)
+		return err_set(err, EINVAL, "isolation=%s: vlan_mode=%s isolates by VLAN", word,
+			       vlan_mode_words[p->vlan_mode]);
+	if (p->isolation == ISOLATION_VLAN && !vlan)
+		return err_set(err, EINVAL, "isolation=%s needs vlan_mode=access or trunk", word);
+	return 0;
+}
+
+static int check_isolation(const struct port_obj *p, struct err *err)
+{
+	if (p->subnet && p->role == ROLE_UPLINK)
+		return err_set(err, EINVAL, "subnet=%s: an uplink carries all subnets, by its "
+			       "provider addresses", p->subnet);
+	if (p->subnet && p->vlan_mode != VLAN_AUTO && p->vlan_mode != VLAN_UNTAGGED)
+		return err_set(err, EINVAL, "subnet=%s needs vlan_mode=untagged", p->subnet);
+	return check_isolation_mode(p, err);
 }
 
 static int check_device(const struct port_obj *p, struct err *err)
@@ -253,6 +329,8 @@ static int check_port(void *ctx, const struct object *obj, const struct model *m
 	ret = check_role(container_of(o, struct switch_obj, head), p, err);
 	if (!ret)
 		ret = check_vlan(p, err);
+	if (!ret)
+		ret = check_isolation(p, err);
 	return ret ? ret : check_device(p, err);
 }
 

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "net/encap_plain.h"
+#include "net/key.h"
 #include "net/test_util.h"
 #include "nvgre/nvgre.h"
 #include "vxlan/vxlan.h"
@@ -76,6 +78,37 @@ static bool is_whole(const struct rte_mbuf *m)
 	return bytes == m->pkt_len && n == m->nb_segs;
 }
 
+// What the short way takes, of whatever is sent to wherever this frame goes, pop takes, too.
+static void plain(const struct encap_ops *ops, const struct rte_mbuf *m,
+		  const struct encap_where *where)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct encap_way way = { .ttl = 1, .udp_port = VXLAN_PORT };
+	struct rte_mbuf *a, *b;
+	struct encap_plain pattern = { 0 };
+	struct encap_info info;
+	uint32_t id, source;
+
+	if (m->data_len < ENCAP_PLAIN_BYTES)
+		return;
+	memcpy(way.dst.b, p, sizeof(way.dst.b));
+	way.vid = where->l3 == 18 ? be16_to_cpu(load_be16(p + 14)) % VID_MAX : 0;
+	memcpy(way.destination, p + where->l3 + 16, 4);
+	encap_plain_make(ops, &way, &pattern);
+	a = chain(p, m->data_len, 0);
+	b = chain(p, m->data_len, 0);
+	a->ol_flags = b->ol_flags = m->ol_flags;
+	if (encap_plain_pop(&pattern, a, &id, &source)) {
+		struct encap_where at = { way.vid ? 18 : 14, false, VXLAN_PORT };
+
+		assert(ops->pop(b, &at, &info) == ENCAP_OK && info.id == id);
+		assert(a->pkt_len == b->pkt_len && a->data_off == b->data_off);
+		assert(a->ol_flags == b->ol_flags && memcmp(&source, info.source, 4) == 0);
+	}
+	rte_pktmbuf_free(a);
+	rte_pktmbuf_free(b);
+}
+
 static void pop(const struct encap_ops *ops, struct rte_mbuf *m, const struct encap_where *where)
 {
 	uint32_t bytes = m->pkt_len;
@@ -114,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (kind != ENCAP_KIND_NONE)
 			where = found;
 		m->ol_flags = flags[data[0] & 3];
+		plain(codecs[i & 1], m, &where);
 		if (where.l3 <= m->data_len)
 			pop(codecs[i & 1], m, &where);
 		rte_pktmbuf_free(m);
