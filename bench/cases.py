@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from guests import OvsGuests, TestpmdGuests, WeftGuests
 from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle
-from tunnels import OvsTunnels
+from tunnels import OvsTunnels, WeftTunnels
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
 
@@ -44,7 +44,7 @@ PAIRS = "macs=1000,order=rand"
 EVERYONE = (Weft, Ovs, Testpmd)
 GUESTS = (WeftGuests, OvsGuests, TestpmdGuests)
 
-TUNNELS = (OvsTunnels,)
+TUNNELS = (WeftTunnels, OvsTunnels)
 
 
 def tunnel_cases():
@@ -55,13 +55,13 @@ def tunnel_cases():
         for (way, many), bar in bars.items():
             yield Case("%s-%s-%s" % (tunnel, way, many),
                        "%s %s, %s flows" % (tunnel.upper(), way, many.replace("k", " k")),
-                       "flows=%s,%s" % (many.replace("k", "000"), PAIRS), TUNNELS, bar=bar,
+                       "flows=%s,order=rand" % many.replace("k", "000"), TUNNELS, bar=bar,
                        tunnel=tunnel, way=way)
         yield Case(tunnel + "-route", tunnel.upper() + " both ways, routed, 1 k flows",
-                   "flows=1000,macs=1000,dmacs=1,order=rand", TUNNELS, tunnel=tunnel, way="route")
+                   "flows=1000,order=rand", TUNNELS, tunnel=tunnel, way="route")
         for way in "encap", "decap":
             yield Case("%s-%s-9014" % (tunnel, way), "%s %s, 1 k flows, 9014 B" % (tunnel.upper(), way),
-                       "flows=1000," + PAIRS, TUNNELS, size=9014, bar=1.0, tunnel=tunnel, way=way)
+                       "flows=1000,order=rand", TUNNELS, size=9014, bar=1.0, tunnel=tunnel, way=way)
 
 
 CASES = (
