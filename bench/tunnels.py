@@ -16,6 +16,7 @@ NEAR, FAR = "192.168.100.1", "192.168.100.2"
 NEAR_MAC, FAR_MAC = "02:00:00:00:ee:01", "02:00:00:00:ee:11"
 SUBNET, OTHER_SUBNET = 5001, 5002  # VSID or VNI of both, or of the tenants behind the wire
 ROUTER_MAC = "02:00:10:00:00:00"  # of the first tenant on the other side, elsewhere
+OVERHEAD = 160                    # bytes that the underlay's packets are longer at most
 PAIRS = 1000                      # MACs of a side
 TRICKLE = 20000  # frames a second of the side that is not measured
 
@@ -95,11 +96,11 @@ class WeftTunnels(Tunnels, Weft):
         tenant, wire = super().configuration(case)["port"]
         del wire["learning"]
         tenant.update(subnet="near")
-        wire.update(role="uplink")
+        wire.update(role="uplink", mtu=tenant["mtu"] + OVERHEAD)
         hnv = [{"name": "hnv", "router_mac": ROUTER_MAC}] if case.way == "route" else []
         return {"switch": [{"name": "s0"}], "port": [tenant, wire], "hnv": hnv,
                 "provider": [{"name": "pa", "port": wire["name"], "address": NEAR,
-                              "prefix_length": 24, "mac": NEAR_MAC}],
+                              "prefix_length": 24, "mac": NEAR_MAC, "mtu": wire["mtu"]}],
                 "network": [{"name": "tenants"}],
                 "subnet": self.subnets(case), "record": list(self.records(case))}
 
