@@ -24,9 +24,13 @@ TRICKLE = 20000  # frames a second of the side that is not measured
 class Tunnels:
     """What all of them have in common: the traffic. To be mixed in before a Switch."""
 
+    def trickles(self):
+        """Frames a second of either side, 0: as many as are taken."""
+        return {"encap": (0, TRICKLE), "decap": (TRICKLE, 0), "route": (0, 0)}[self.case.way]
+
     def streams(self):
         case = self.case
-        rates = {"encap": (0, TRICKLE), "decap": (TRICKLE, 0), "route": (0, 0)}[case.way]
+        rates = self.trickles()
         outer = "encap=%s,vni=%d,oside=1,odmac=%s,flowid=0" % (case.tunnel, SUBNET, NEAR_MAC)
         macs = ["macs=%d" % PAIRS] * 2
         if case.way == "route":
