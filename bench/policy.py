@@ -9,7 +9,7 @@ import json
 import socket
 import time
 
-from switches import BenchError, memory_bytes
+from switches import BenchError, memory_bytes, wait_for
 from tunnels import WeftTunnels
 
 DOMAINS = 1000             # routing domains, each with one subnet
@@ -80,8 +80,21 @@ class WeftPolicy(WeftTunnels):
         return memory_bytes(self.pid)
 
 
+def await_neighbors(switch):
+    """Until nothing is dropped any more: the wire's other end is known."""
+    before = [None]
+
+    def calm():
+        now = switch.drops()
+        before[0], same = now, now == before[0]
+        time.sleep(0.5)
+        return same
+    wait_for("a neighbour on the wire", calm, 20)
+
+
 def measure(switch):
     """Records, routes and a change of them, one after the other; figures of it all."""
+    await_neighbors(switch)
     dropped = switch.drops()
     figures = {"few_s": switch.push_records(0, FIRST_RECORDS)}
     memory = switch.memory()

@@ -92,10 +92,10 @@ static inline void fill(struct gen_rx *q, struct rte_mbuf *m)
 						 RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 }
 
-// The frame becomes an announcement of who encapsulates.
-static void announce(struct gen_rx *q, struct rte_mbuf *m)
+// The frame becomes a question by which others learn who encapsulates.
+static void ask(struct gen_rx *q, struct rte_mbuf *m)
 {
-	m->pkt_len = bench_stream_announce(q->stream, rte_pktmbuf_mtod(m, uint8_t *));
+	m->pkt_len = bench_stream_ask(q->stream, rte_pktmbuf_mtod(m, uint8_t *));
 	m->data_len = (uint16_t)m->pkt_len;
 }
 
@@ -155,7 +155,7 @@ static uint16_t gen_rx_burst(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	if (unlikely(c->bursts++ % CLOCK_BURSTS == 0)) {
 		measure_clock(c);
 		if (q->stream->spec.encap)
-			announce(q, pkts[0]);
+			ask(q, pkts[0]);
 	}
 	return n;
 }
