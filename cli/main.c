@@ -127,6 +127,35 @@ static int command_call(struct cli *cli)
 	return EXIT_OK;
 }
 
+// test WHAT: the daemon tries itself; each check on a line.
+static int command_test(struct cli *cli)
+{
+	char method[64];
+	json_t *result, *checks;
+	bool failed;
+
+	snprintf(method, sizeof(method), "test_%s", cli->args[1]);
+	result = rpc_call(cli, method, NULL);
+	failed = json_integer_value(json_object_get(result, "failed")) > 0;
+	if (cli->json) {
+		json_dumpf(result, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(result);
+		return failed ? EXIT_REFUSED : EXIT_OK;
+	}
+	checks = json_object_get(result, "checks");
+	for (size_t i = 0; i < json_array_size(checks); i++) {
+		const json_t *check = json_array_get(checks, i);
+
+		printf("%-8s %s: %s\n",
+		       json_is_true(json_object_get(check, "ok")) ? "ok" : "not ok",
+		       text_of(check, "name"), text_of(check, "detail"));
+	}
+	puts(text_of(result, "summary"));
+	json_decref(result);
+	return failed ? EXIT_REFUSED : EXIT_OK;
+}
+
 static int command_version(struct cli *cli)
 {
 	json_t *result;
@@ -158,6 +187,7 @@ const struct command commands[] = {
 	  OPTION_INTERVAL, command_watch },
 	{ "call", "METHOD [KEY=VALUE]...", "calls any method; weft describe --json lists them", 1,
 	  -1, 0, command_call },
+	{ "test", "WHAT", "tries a part of the running switch: vmq", 1, 1, 0, command_test },
 	{ "version", "", "versions of weft and of the daemon", 0, 0, 0, command_version },
 	{ "completion", "bash", "a completion script", 1, 1, 0, command_completion },
 	{ "complete", "WORD...", "what completion asks", 0, -1, 0, command_complete },

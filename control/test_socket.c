@@ -124,7 +124,7 @@ static int method_typo(void *, struct request *, const json_t *params, json_t **
 
 int test_server_setup(void **state)
 {
-	struct server_cfg server = { .max_clients = 8, .stall_ms = 200, .max_backlog = 2 << 20 };
+	struct server_cfg server = { .max_clients = 8, .stall_ms = 1000, .max_backlog = 2 << 20 };
 	struct control_cfg cfg = { .types = test_types, .hooks = test_hooks(&w.daemon),
 				   .version = "1.2.3" };
 	struct err err;

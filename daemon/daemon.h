@@ -22,6 +22,7 @@ struct daemon {
 	struct pipeline *pipelines[WORKER_MAX];
 	struct worker *workers[WORKER_MAX]; // [opt.n_workers]
 	struct devices *devices;
+	struct vmq *vmq;
 	struct control *control;
 	struct numbers numbers; // of the configuration in force
 	uint64_t rule_base[CACHE_RULES]; // what a rule's counter stood at when its id was given out

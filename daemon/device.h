@@ -55,3 +55,21 @@ static inline const struct port_obj *port_of(const struct object *obj)
 
 // Adds what all workers counted for p to *sum.
 void device_sum(const struct device *p, struct port_counters *sum);
+
+// The plans of those that are open, and of those that are down, in list[PORT_SLOTS]. Their number.
+unsigned int devices_list_plans(const struct devices *d, struct plan_port **list);
+
+// Publishes them to all workers; `move` as in plan_publish. 0, -ENOMEM, or -EBUSY: the workers have
+// not put the last ones behind them yet.
+int devices_publish_plans(struct devices *d, const struct plan_move *move);
+
+// Queue pair `pair` of a device that is open.
+struct device_queue {
+	struct device *device;
+	uint16_t pair;
+};
+
+// The queues list[n], all of the worker move->from, go to move->to. 0, -ENOMEM, or -EBUSY: the
+// workers are not done with the last change yet, or one is waiting; nothing has changed then.
+int devices_move(struct devices *d, const struct plan_move *move, const struct device_queue *list,
+		 unsigned int n);

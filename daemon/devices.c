@@ -16,24 +16,13 @@
 
 #define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4      // … so often at most
-#define PLANS_RETRY_NS 10000000ull // plans for which there was no memory
+#define PLANS_RETRY_NS 1000000ull  // plans for which there was no memory, or that came too soon
 #define MAX_JOBS 64                // on the helper at a time; others wait here
 
 static void step(struct device *p);
 static void step_all(struct devices *d);
 
 // --- the workers' plans ------------------------------------------------------------------------
-
-// Those that are open, and those that are down.
-static unsigned int list_plans(struct devices *d, struct plan_port **list)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		if (d->ports[i] && (d->ports[i]->state == OPEN || d->ports[i]->want))
-			list[n++] = &d->ports[i]->plan;
-	return n;
-}
 
 // After the first grace period no worker has its queues, or hands frames for it to another. After
 // two more each has been round a whole loop since, and through all that it was handed: nothing in
@@ -55,13 +44,14 @@ static void grace_over(void *arg)
 static void publish_plans(void *arg)
 {
 	struct devices *d = arg;
-	struct plan_port *list[PORT_SLOTS];
-	unsigned int n = list_plans(d, list);
+	int ret;
 
 	loop_timer_del(d->cfg.loop, d->plans_timer);
 	d->plans_timer = -1;
-	if (plan_publish(d->cfg.workers, d->cfg.n_workers, list, n)) {
-		log_error("no memory for the workers' plans; trying again");
+	ret = devices_publish_plans(d, NULL);
+	if (ret) {
+		if (ret != -EBUSY)
+			log_error("no memory for the workers' plans; trying again");
 		d->plans_timer = loop_timer_add(d->cfg.loop, PLANS_RETRY_NS, 0, publish_plans, d);
 		return;
 	}
@@ -260,7 +250,7 @@ static void open_done(void *arg, int result)
 		open_failed(p);
 	} else {
 		p->n_failures = 0;
-		n = list_plans(d, list);
+		n = devices_list_plans(d, list);
 		p->plan.dev = p->opened;
 		plan_place(&p->plan, list, n, d->cfg.n_workers);
 		p->state = OPEN;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
+#include "daemon/vmq.h"
 #include "vswitch/hnv_ctl.h"
 #include "vswitch/reassembly.h"
 #include "vswitch/vswitch_ctl.h"
@@ -256,6 +257,14 @@ static int init_devices(struct daemon *d, struct err *err)
 
 static void fini_devices(struct daemon *d) { devices_destroy(d->devices); }
 
+static int init_vmq(struct daemon *d, struct err *err) { return vmq_create(d, &d->vmq, err); }
+
+static void fini_vmq(struct daemon *d)
+{
+	vmq_destroy(d->vmq);
+	d->vmq = NULL;
+}
+
 // The socket's folder, if that is all that is missing: /run is empty after each boot.
 static void make_socket_folder(const char *path)
 {
@@ -306,7 +315,7 @@ static int init_control(struct daemon *d, struct err *err)
 		&hnv_type, &network_type, &subnet_type,
 		&switch_type, &port_type, &rule_type, &nic_type,
 		&record_type, &route_type, &provider_type, &provider_route_type,
-		&worker_type, &fdb_type,  &flow_type, &drop_type,
+		&worker_type, &fdb_type,  &flow_type, &drop_type, &vmq_type,
 	};
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,
 				   .types = { types, ARRAY_SIZE(types) }, .hooks = config_hooks,
@@ -352,6 +361,9 @@ static int init_service(struct daemon *d, struct err *err)
 {
 	int ret = show_methods_add(d);
 
+	if (!ret)
+		ret = vmq_methods_add(d);
+
 	if (ret)
 		return err_set(err, -ret, "no memory for methods");
 	if (d->opt.objects) {
@@ -384,6 +396,7 @@ static const struct module {
 	{ "guests", init_guests, fini_guests },
 	{ "server", init_server, fini_server },
 	{ "devices", init_devices, fini_devices },
+	{ "VMQ", init_vmq, fini_vmq },
 	{ "control", init_control, fini_control },
 	{ "service", init_service, fini_service },
 };

@@ -9,6 +9,7 @@ struct plan_port {
 	uint16_t port;                    // index
 	const struct port_dev *dev;       // NULL: down; frames for it are counted
 	uint8_t owner[PORT_MAX_QUEUES];   // worker of each queue
+	uint8_t way[WORKER_MAX];          // queue by which each worker sends: kept when that moves
 	struct port_counters *counters;   // [n_workers]
 };
 
@@ -17,8 +18,23 @@ struct plan_port {
 void plan_place(struct plan_port *p, struct plan_port *const *ports, unsigned int n,
 		unsigned int n_workers);
 
-// Publishes a plan to every worker. Workers take it up at different moments: a queue that changes
-// its owner must be left out of one plan for a grace period. 0 or -ENOMEM: then some have the new
-// one and none is broken, call again.
-int plan_publish(struct worker **workers, unsigned int n_workers, struct plan_port *const *ports,
-		 unsigned int n);
+// Queues that go from one worker to another under load. A queue that changes its owner in any other
+// way must be left out of one plan for a grace period.
+struct plan_move {
+	uint8_t from, to;
+};
+
+struct plan_set {
+	struct worker *const *workers; // [n_workers], by id; lives as long as they do
+	unsigned int n_workers;
+	struct plan_port *const *ports; // [n]
+	unsigned int n;
+	const struct plan_move *move; // who gives and who takes since the last plans, or NULL
+};
+
+// Publishes a plan to every worker. With a move, and once after one: only if plan_settled. 0 or
+// -ENOMEM: then all keep what they have.
+int plan_publish(const struct plan_set *set);
+
+// Does every worker work by the last plans, with all that was under way under older ones gone?
+bool plan_settled(struct worker *const *workers, unsigned int n_workers);

@@ -18,6 +18,7 @@
 #define N_PORTS 4
 #define N_WORKERS 2
 #define COUNTERS_BYTES (N_WORKERS * sizeof(struct port_counters))
+#define MOVES 100       // of a queue, under load
 #define PATIENCE 20000 // rounds of a millisecond before a wait fails
 
 struct rig {
@@ -63,6 +64,13 @@ static void wait_for_grace(void)
 		usleep(100);
 }
 
+static void publish(struct plan_port *const *list, unsigned int n, const struct plan_move *move)
+{
+	const struct plan_set set = { rig.workers, N_WORKERS, list, n, move };
+
+	assert_int_equal(plan_publish(&set), 0);
+}
+
 static void place(unsigned int shift)
 {
 	struct plan_port *list[N_PORTS];
@@ -71,8 +79,8 @@ static void place(unsigned int shift)
 		list[i] = &rig.ports[i];
 		rig.ports[i].owner[0] = (uint8_t)((i + shift) % N_WORKERS);
 	}
-	assert_int_equal(plan_publish(rig.workers, N_WORKERS, list, N_PORTS), 0);
-	wait_for_grace(); // both workers have it: neither hands frames to one who does not know
+	publish(list, N_PORTS, NULL);
+	wait_for_grace();
 }
 
 static struct port_dev *open_pair(unsigned int i)
@@ -282,10 +290,53 @@ static void queues_change_owners(void **state)
 			send(from, (from + 1) % N_PORTS, round);
 		settle(last);
 		// Nobody owns a queue for a grace period, then its next owner does.
-		assert_int_equal(plan_publish(rig.workers, N_WORKERS, NULL, 0), 0);
+		publish(NULL, 0, NULL);
 		wait_for_grace();
 		place(round);
 	}
+}
+
+// One queue goes to the other worker, as long as no move is still under way.
+static bool move(unsigned int port)
+{
+	const struct plan_move m = { rig.ports[port].owner[0], !rig.ports[port].owner[0] };
+	struct plan_port *list[N_PORTS];
+
+	rcu_poll(rig.rcu);
+	if (!plan_settled(rig.workers, N_WORKERS))
+		return false;
+	for (unsigned int i = 0; i < N_PORTS; i++)
+		list[i] = &rig.ports[i];
+	rig.ports[port].owner[0] = m.to;
+	publish(list, N_PORTS, &m);
+	return true;
+}
+
+// Everybody sends to everybody while queues move: nothing is lost, nothing is overtaken.
+static void queues_move_under_load(void **state)
+{
+	uint32_t last[N_PORTS][N_PORTS] = { 0 }, seq = 0;
+	unsigned int n_moves = 0;
+
+	rig.sent = rig.received = 0;
+	for (uint64_t rounds = 0; n_moves < MOVES; rounds++) {
+		assert_true(rounds < 1000000ull * PATIENCE);
+		// Fewer under way than a ring holds.
+		if (rig.sent - rig.received < 1000) {
+			seq++;
+			for (unsigned int from = 0; from < N_PORTS; from++)
+				for (unsigned int to = 0; to < N_PORTS; to++)
+					if (from != to)
+						send(from, to, seq);
+		}
+		for (unsigned int p = 0; p < N_PORTS; p++)
+			take(p, last[p]);
+		n_moves += move(n_moves % N_PORTS);
+	}
+	settle(last);
+	assert_int_equal(counted(true), 0);
+	assert_int_equal(rig.received, rig.sent);
+	print_message("%u moves, %lu frames\n", n_moves, rig.sent);
 }
 
 // One queue is busy for long enough that those of the other ports grow cold.
@@ -379,7 +430,7 @@ static void selected_queues_get_their_frames(void **state)
 	rig.ports[3].dev = &fan.dev;
 	for (unsigned int i = 0; i < N_PORTS; i++)
 		list[i] = &rig.ports[i];
-	assert_int_equal(plan_publish(rig.workers, N_WORKERS, list, N_PORTS), 0);
+	publish(list, N_PORTS, NULL);
 	wait_for_grace();
 	rig.sent = 0;
 	for (uint32_t seq = 1; seq <= 2000; seq++) {
@@ -395,7 +446,7 @@ static void selected_queues_get_their_frames(void **state)
 	assert_int_equal(counter_get(&fan.sent[0]), 1000);
 	assert_int_equal(counter_get(&fan.sent[1]), 1000);
 	assert_int_equal(counter_get(&fan.wrong), 0);
-	assert_int_equal(plan_publish(rig.workers, N_WORKERS, NULL, 0), 0);
+	publish(NULL, 0, NULL);
 	wait_for_grace();
 	rig.ports[3].dev = pair;
 }
@@ -410,6 +461,7 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sleepers_wake_for_a_frame, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queues_change_owners, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(queues_move_under_load, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cold_queues_are_not_forgotten, set_up_polling,
 						tear_down_polling),
 		cmocka_unit_test_setup_teardown(selected_queues_get_their_frames, set_up,

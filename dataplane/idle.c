@@ -43,7 +43,7 @@ static bool watch(struct idle *idle, const struct worker_plan *plan)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 
-	if (idle->watched == plan->version)
+	if (idle->watched == plan->epoch)
 		return true;
 	if (idle->epoll_fd >= 0)
 		close(idle->epoll_fd);
@@ -56,7 +56,7 @@ static bool watch(struct idle *idle, const struct worker_plan *plan)
 		    epoll_ctl(idle->epoll_fd, EPOLL_CTL_ADD, plan->queues[i].doorbell, &ev) &&
 		    errno != EEXIST) // queues may share one
 			return false;
-	idle->watched = plan->version;
+	idle->watched = plan->epoch;
 	return true;
 }
 

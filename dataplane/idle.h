@@ -19,7 +19,7 @@ struct idle {
 	bool sleeping;            // worker: w, all: r, sequentially consistent
 	bool poll;                // never sleep
 	bool armed;               // devices were asked to ring
-	uint32_t watched;         // version of the plan whose doorbells epoll_fd has
+	uint64_t watched;         // epoch of the plan whose doorbells epoll_fd has
 	uint64_t empty_since_tsc; // first look without work, 0: there was work
 	uint64_t step_ns;         // next sleep
 };

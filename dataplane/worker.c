@@ -21,6 +21,7 @@
 #define HANDOVER_SLOTS 2048 // frames in one worker-to-worker ring
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
 #define COLD_ROUNDS 128     // … but once in so many, at the latest
+#define YIELD_AFTER 64      // looks at the others' epochs before the core is offered to them
 
 struct worker {
 	struct worker_out out; // first: the switch sees this part
@@ -31,7 +32,10 @@ struct worker {
 	// From worker i, the last from control, or NULL; released once made.
 	struct rte_ring *handover[WORKER_MAX + 1];
 	bool stop;
-	struct worker_cfg cfg;
+	// Epochs; others look at them while plans change. worker: w, any: r
+	uint64_t taken CACHE_ALIGNED; // the plan it works by
+	uint64_t settled;             // see worker_settled
+	struct worker_cfg cfg CACHE_ALIGNED;
 	pthread_t thread;
 	pthread_barrier_t started;
 	int start_error;
@@ -43,6 +47,13 @@ int worker_cpu(const struct worker *w) { return w->cfg.cpu; }
 const struct drop_log *worker_drop_log(const struct worker *w) { return &w->out.log; }
 const struct port_counters *worker_spare(const struct worker *w) { return &w->out.spare; }
 void worker_wake(struct worker *w) { idle_wake(&w->idle); }
+uint64_t worker_epoch(const struct worker *w) { return w->next_plan.rcu_ptr->epoch; }
+
+uint64_t worker_settled(const struct worker *w)
+{
+	// Acquire: with the epoch comes what the worker put into rings before.
+	return __atomic_load_n(&w->settled, __ATOMIC_ACQUIRE);
+}
 
 static struct worker *worker_of(const struct worker_out *out)
 {
@@ -132,6 +143,7 @@ static void hand_over(struct worker *w, struct egress *e, const struct egress_wa
 	for (uint16_t i = 0; i < b->n; i++)
 		b->pkts[i]->port = e->port;
 	n = rte_ring_sp_enqueue_burst(way->ring, (void **)b->pkts, b->n, NULL);
+	counter_add(&e->counters->handed, n);
 	if (unlikely(n < b->n))
 		refuse(w, e, DROP_HANDOVER_FULL, b, (uint16_t)n);
 	worker_wake(way->owner);
@@ -246,42 +258,67 @@ static unsigned int receive_all(struct worker *w)
 	return work;
 }
 
+// Mostly for queues of ours; one that has just gone to another worker is passed on to it.
 static void send_handed(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		uint16_t port = pkts[i]->port;
 		struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
 
-		if (likely(e && e->way.queue))
+		if (likely(e && e->dev))
 			worker_output(&w->out, port, pkts[i]);
 		else
 			worker_drop(&w->out, port, DROP_TX, DROP_SHUTDOWN, pkts[i]);
 	}
 }
 
-// Frames that other workers left for queues of ours, up to now: a frame lies in a ring for one
-// loop at most.
-static unsigned int drain_handover(struct worker *w)
+static uint64_t taken_by(const struct worker *w, unsigned int id)
 {
+	const struct worker_plan *plan = w->out.plan;
+
+	// A writer that our plan does not know has a newer one. Acquire: with the epoch comes what
+	// its worker did before.
+	return id < plan->n_workers ? __atomic_load_n(&plan->workers[id]->taken, __ATOMIC_ACQUIRE)
+				    : UINT64_MAX;
+}
+
+// What worker `from` (WORKER_MAX: control) left for queues of ours, up to now; nothing if it wrote
+// under a newer plan than ours: then *ahead is set. Frames are in their egress lists afterwards.
+static unsigned int drain_from(struct worker *w, unsigned int from, bool *ahead)
+{
+	// Acquire: the ring's content was written before it was released to us.
+	struct rte_ring *r = __atomic_load_n(&w->handover[from], __ATOMIC_ACQUIRE);
+	unsigned int left = r ? rte_ring_count(r) : 0, total = left;
 	struct rte_mbuf *pkts[PORT_BATCH];
+
+	if (!left)
+		return 0;
+	// Frames counted above were written before `taken` is read: an old epoch holds for them.
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (from != WORKER_MAX && unlikely(taken_by(w, from) > w->out.plan->epoch)) {
+		*ahead = true;
+		return 0;
+	}
+	while (left) {
+		unsigned int n = rte_ring_sc_dequeue_burst(
+			r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
+
+		for (unsigned int i = 0; from == WORKER_MAX && i < n; i++)
+			counter_add(&worker_counters(&w->out, pkts[i]->port)->created, 1);
+		send_handed(w, pkts, n);
+		left -= n;
+	}
+	return total;
+}
+
+// Frames that other workers left for queues of ours, up to now: a frame lies in a ring for one
+// loop at most, or until we have the plan under which it was written.
+static unsigned int drain_handover(struct worker *w, bool *ahead)
+{
 	unsigned int total = 0;
 
-	for (unsigned int from = 0; from <= WORKER_MAX; from++) {
-		// Acquire: the ring's content was written before it was released to us.
-		struct rte_ring *r = __atomic_load_n(&w->handover[from], __ATOMIC_ACQUIRE);
-		unsigned int left = r ? rte_ring_count(r) : 0;
-
-		total += left;
-		while (left) {
-			unsigned int n = rte_ring_sc_dequeue_burst(
-				r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
-
-			for (unsigned int i = 0; from == WORKER_MAX && i < n; i++)
-				counter_add(&worker_counters(&w->out, pkts[i]->port)->created, 1);
-			send_handed(w, pkts, n);
-			left -= n;
-		}
-	}
+	for (unsigned int from = 0; from <= WORKER_MAX; from++)
+		total += drain_from(w, from, ahead);
 	if (total)
 		flush_all(&w->out);
 	return total;
@@ -306,7 +343,61 @@ static bool has_work(void *arg)
 	const struct worker *w = arg;
 
 	return handed(w, WORKER_MAX + 1) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
-	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
+	       w->settled != w->out.plan->epoch || __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
+}
+
+// --- plans that change -------------------------------------------------------------------------
+
+// The epoch that every worker has taken up.
+static uint64_t taken_by_all(const struct worker *w)
+{
+	uint64_t oldest = w->out.plan->epoch;
+
+	for (unsigned int i = 0; i < w->out.plan->n_workers; i++)
+		oldest = RTE_MIN(oldest, taken_by(w, i));
+	return oldest;
+}
+
+static bool others_have_settled(const struct worker *w)
+{
+	const struct worker_plan *plan = w->out.plan;
+
+	for (unsigned int i = 0; i < plan->n_workers; i++)
+		if (plan->workers[i] != w && worker_settled(plan->workers[i]) < plan->epoch)
+			return false;
+	return true;
+}
+
+// Queues of `giver` become ours. Until nobody has frames for them under way by the old path,
+// frames by the new one wait in their rings; nor is anything received, for it might be for them.
+// Ends as soon as each of the others has been round its loop: none of them waits for us.
+static void take_over(struct worker *w, const struct worker *giver)
+{
+	unsigned int rounds = 0;
+	bool settled = false, ahead = false;
+
+	while (!settled && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		// Looked at first: what the giver passed on before it settled is drained after.
+		settled = others_have_settled(w);
+		if (drain_from(w, giver->cfg.id, &ahead))
+			flush_all(&w->out);
+		// They may want this core.
+		if (!settled && ++rounds % YIELD_AFTER == 0)
+			sched_yield();
+	}
+}
+
+// A new plan: nothing of the old one is in our hands.
+static void take_up(struct worker *w)
+{
+	const struct worker_plan *plan = w->out.plan;
+
+	// Release: all that was done under the old plan comes before.
+	__atomic_store_n(&w->taken, plan->epoch, __ATOMIC_RELEASE);
+	if (!plan->giver)
+		return;
+	take_over(w, plan->giver);
+	w->idle.armed = true; // as whoever slept on them last may have left them
 }
 
 static void loop(struct worker *w)
@@ -315,17 +406,25 @@ static void loop(struct worker *w)
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		uint64_t start = rte_rdtsc();
+		bool ahead = false;
 		unsigned int work;
+		uint64_t common;
 
 		// Before the plan is read, not after its last use: it lives until we are offline.
 		rcu_quiescent(cfg->rcu, cfg->id);
 		w->out.log.budget = DROP_LOG_PER_LOOP;
 		w->out.plan = rcu_get(&w->next_plan);
+		if (unlikely(w->out.plan->epoch != w->taken))
+			take_up(w);
+		common = likely(w->settled == w->taken) ? w->settled : taken_by_all(w);
 		if (unlikely(w->idle.armed)) {
 			idle_disarm(&w->idle, w->out.plan);
 			w->out.plan->n_hot = w->out.plan->n_queues;
 		}
-		work = receive_all(w) + drain_handover(w);
+		work = receive_all(w) + drain_handover(w, &ahead);
+		// Release: with the epoch comes what went into rings.
+		if (unlikely(w->settled != common && !ahead))
+			__atomic_store_n(&w->settled, common, __ATOMIC_RELEASE);
 		cfg->ops->tick(cfg->ctx, start);
 		counter_add(&w->load.loops, 1);
 		if (work) {
@@ -399,7 +498,7 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 		free_worker(w);
 		return err_set(err, ret ? -ret : ENOMEM, "cannot prepare worker %u", cfg->id);
 	}
-	w->next_plan.rcu_ptr->version = 1;
+	w->next_plan.rcu_ptr->epoch = 1;
 	w->next_plan.rcu_ptr->all_ring = true;
 	ret = -pthread_create(&w->thread, NULL, thread_main, w);
 	if (!ret) {
@@ -433,7 +532,6 @@ void worker_publish(struct worker *w, struct worker_plan *plan)
 {
 	struct worker_plan *old = w->next_plan.rcu_ptr;
 
-	plan->version = old->version + 1;
 	plan->all_ring = true;
 	plan->n_hot = plan->n_queues;
 	for (uint16_t i = 0; i < plan->n_queues; i++)

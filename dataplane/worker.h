@@ -3,9 +3,10 @@
 // and send what comes out. Control decides which queues a worker owns by publishing a plan; the
 // worker takes it up between two batches, when nothing of the old one is in its hands.
 //
-// A frame for a queue that another worker owns crosses by a single-producer ring. A worker with
-// nothing to do gives its core back: doorbells armed where every queue can ring, timed sleeps of
-// at most a millisecond else.
+// A frame for a queue that another worker owns crosses by a single-producer ring. A queue that goes
+// to another worker under load loses and reorders nothing: docs/vmq.md. A worker with nothing to do
+// gives its core back: doorbells armed where every queue can ring, timed sleeps of at most a
+// millisecond else.
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +34,7 @@ struct port_counters {
 	uint64_t tx_packets, tx_bytes; // taken by the device
 	uint64_t created;              // copies and segments made for this port
 	uint64_t consumed;             // received here and used up without being sent
+	uint64_t handed;               // given to the worker that owns the queue
 	uint64_t drops[DROP_N_DIRS][DROP_N_REASONS];
 } CACHE_ALIGNED;
 
@@ -67,7 +69,13 @@ struct worker_queue {
 // which is the worker's: those polled in every round, then the cold ones (see receive_all).
 struct worker_plan {
 	struct egress *egress[PORT_SLOTS];
-	uint32_t version; // set by worker_publish; ≥ 1
+	// Plans of all workers that are published together have the same number, ≥ 1, and rise.
+	uint64_t epoch;
+	struct worker *const *workers; // all of them, by id; lives as long as they do
+	uint16_t n_workers;
+	// Whose queues among these have just become ours, or NULL: they are ours once all others
+	// have settled this epoch.
+	struct worker *giver;
 	bool all_ring; // every queue has a doorbell
 	uint16_t n_queues;
 	uint16_t n_hot, next_cold; // worker: w
@@ -108,9 +116,16 @@ int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *
 // Tells all to end, wakes them and waits for them; frees them. They must not be in use. control.
 void worker_stop_all(struct worker **workers, unsigned int n);
 
-// Gives the worker a new plan; the old one is retired. The plan belongs to the worker then.
-// control.
+// Gives the worker a new plan; the old one is retired. The plan belongs to the worker then. A plan
+// with a giver, and the one after it, are published when all have settled the one before. control.
 void worker_publish(struct worker *w, struct worker_plan *plan);
+
+// The epoch of the newest plan that was published for it. control.
+uint64_t worker_epoch(const struct worker *w);
+
+// The newest epoch that all workers had taken up before this one's last loop: frames that were
+// handed to it under older ones have left. Any thread.
+uint64_t worker_settled(const struct worker *w);
 
 // The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. From
 // WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port). control.

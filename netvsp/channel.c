@@ -98,7 +98,6 @@ void channel_begin(struct netvsp_channel *channel)
 	if (sections && unlikely(channel->cache.serial != sections->serial))
 		netvsp_sections_attach(sections, &channel->cache);
 	netvsp_journal_begin(&channel->journal);
-	channel->must_signal = false;
 }
 
 static void mark_runs(const struct vmbus_dirty *dirty, const struct vmbus_runs *runs, uint32_t at,
@@ -148,10 +147,10 @@ void channel_publish(struct netvsp_channel *channel, uint16_t n_in, uint16_t n_o
 	if (batch.in_from == batch.in_to && batch.out_from == batch.out_to)
 		return;
 	netvsp_journal_seal(&channel->journal, &batch);
-	channel->must_signal = vmbus_writer_commit(writer);
+	channel->out_before = vmbus_writer_publish(writer);
 	netvsp_step();
-	if (vmbus_reader_commit(reader))
-		channel->must_signal = true;
+	channel->in_before = vmbus_reader_publish(reader);
+	channel->unsignalled = true;
 	netvsp_step();
 	netvsp_journal_apply(&channel->journal, channel->guest->sections, &channel->cache,
 			     channel->index);
@@ -174,7 +173,12 @@ static void ring(struct netvsp_channel *channel)
 
 void channel_signal(struct netvsp_channel *channel)
 {
-	if (channel->must_signal)
+	if (!channel->unsignalled)
+		return;
+	channel->unsignalled = false;
+	vmbus_ring_fence();
+	if (vmbus_writer_must_signal(&channel->writer, channel->out_before) ||
+	    vmbus_reader_must_signal(&channel->reader, channel->in_before))
 		ring(channel);
 }
 

@@ -18,6 +18,7 @@
 #define CHANNEL_MAX_SPANS 512 // pieces of guest memory that these lie in …
 #define CHANNEL_PACKET_SPANS (VMBUS_MAX_PAGES + 8u) // … and of one of them
 #define CHANNEL_MAX_MBUFS 512 // into which these are gathered
+#define CHANNEL_FULL_BYTES 65536u // of messages end a batch: its copies stay in the cache
 #define CHANNEL_MAX_RANGES 375u // sections of a ring packet; Linux takes no more
 #define CHANNEL_SCRATCH_BYTES (PORT_MAX_FRAME + 256u)
 
@@ -35,6 +36,7 @@ struct channel_data {
 // What netvsp_channel_receive works on. Of one call.
 struct channel_work {
 	uint32_t n_data, n_spans, n_frames, n_mbufs, n_completions, n_bad_acks;
+	uint32_t n_bytes; // of messages
 	int64_t room; // bytes for completions
 	struct channel_data data[CHANNEL_MAX_DATA];
 	struct netvsp_span spans[CHANNEL_MAX_SPANS];
@@ -52,7 +54,8 @@ struct netvsp_channel {
 	uint32_t wants_room;           // bytes that an answer waits for, 0: none does
 	bool armed_room;               // … and the guest was asked to signal them
 	bool notice_waits;             // for room or a section
-	bool must_signal;              // of the batch: a commit said so
+	bool unsignalled;              // a batch was published, and nobody was rung yet …
+	uint32_t in_before, out_before; // … that moved the indices from here
 	uint16_t packet_id;            // of the next coalesced frame
 	uint32_t region;               // of guest memory, looked at last
 	uint32_t send_run, receive_run; // of the buffers, looked at last
@@ -82,7 +85,8 @@ void channel_begin(struct netvsp_channel *channel);
 // Nothing happens if no index would move. Then channel_signal. worker.
 void channel_publish(struct netvsp_channel *channel, uint16_t n_in, uint16_t n_out);
 
-// Step 7: rings the guest if it must be. worker.
+// Step 7: rings the guest if it must be. Has to wait for all that the batch wrote, so the less was
+// written just before, the better. worker.
 void channel_signal(struct netvsp_channel *channel);
 
 // The first `bytes` of a section; NULL: they do not lie together, see channel_scatter. worker.

@@ -12,6 +12,8 @@
 
 #include "netvsp/offload.h"
 
+#define AHEAD_BYTES 1024u // of a message are asked for: several small frames
+
 // --- pieces of guest memory --------------------------------------------------------------------
 
 // [gpa, gpa + bytes) in guest memory, or NULL unless it lies in one region.
@@ -140,8 +142,10 @@ static ALWAYS_INLINE uint32_t add_message(struct netvsp_channel *channel,
 	for (uint32_t i = first; i < work->n_spans; i++)
 		bytes += work->spans[i].bytes; // ≤ a section and 128 pages
 	if (likely(bytes)) {
-		__builtin_prefetch(work->spans[first].host);
-		__builtin_prefetch(work->spans[first].host + CACHE_LINE);
+		const struct netvsp_span *span = &work->spans[first];
+
+		for (uint32_t at = 0; at < RTE_MIN(span->bytes, AHEAD_BYTES); at += CACHE_LINE)
+			__builtin_prefetch(span->host + at);
 	}
 	return bytes;
 }
@@ -165,7 +169,7 @@ static bool is_full(const struct netvsp_channel *channel)
 {
 	const struct channel_work *work = &channel->work;
 
-	return work->n_data == CHANNEL_MAX_DATA ||
+	return work->n_data == CHANNEL_MAX_DATA || work->n_bytes >= CHANNEL_FULL_BYTES ||
 	       work->n_spans > CHANNEL_MAX_SPANS - CHANNEL_PACKET_SPANS;
 }
 
@@ -218,6 +222,7 @@ static ALWAYS_INLINE enum scanned scan_data(struct netvsp_channel *channel,
 	};
 	if (likely(frames && channel->guest->sending))
 		data->bytes = add_message(channel, packet, &nvsp);
+	work->n_bytes += data->bytes;
 	work->n_data++;
 	return SCANNED;
 }
@@ -230,7 +235,7 @@ static bool scan(struct netvsp_channel *channel)
 	int ret;
 
 	work->n_data = work->n_spans = work->n_frames = work->n_mbufs = 0;
-	work->n_completions = work->n_bad_acks = 0;
+	work->n_completions = work->n_bad_acks = work->n_bytes = 0;
 	channel->wants_room = 0;
 	work->room = -1;
 	while ((ret = vmbus_reader_take(&channel->reader, &packet)) > 0) {
@@ -243,7 +248,9 @@ static bool scan(struct netvsp_channel *channel)
 				what = SCAN_FULL;
 		} else {
 			if (work->room < 0)
-				work->room = vmbus_writer_room(&channel->writer);
+				work->room = vmbus_writer_room_known(
+					&channel->writer,
+					CHANNEL_MAX_DATA * VMBUS_COMPLETION_BYTES);
 			if (unlikely(work->room < 0))
 				return false;
 			what = scan_data(channel, &packet);
@@ -412,7 +419,7 @@ static void complete(struct netvsp_channel *channel)
 uint16_t netvsp_channel_receive(struct netvsp_channel *channel, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct netvsp_counters *counters = channel->counters;
-	uint64_t t[7];
+	uint64_t t[8];
 	uint16_t kept;
 
 	if (unlikely(channel_has_failed(channel)))
@@ -442,13 +449,14 @@ uint16_t netvsp_channel_receive(struct netvsp_channel *channel, struct rte_mbuf 
 	}
 	channel_publish(channel, kept, 0);
 	t[5] = __rdtsc();
-	channel_signal(channel);
-	t[6] = __rdtsc();
 	counter_add(&counters->rx_frames, kept);
 	channel_count(&counters->rx, pkts, kept);
+	t[6] = __rdtsc();
+	channel_signal(channel);
+	t[7] = __rdtsc();
 	counter_add(&counters->ring_cycles, t[1] - t[0] + t[5] - t[4]);
 	counter_add(&counters->rndis_cycles, t[2] - t[1] + t[4] - t[3]);
 	counter_add(&counters->copy_cycles, t[3] - t[2]);
-	counter_add(&counters->signal_cycles, t[6] - t[5]);
+	counter_add(&counters->signal_cycles, t[7] - t[6]);
 	return kept;
 }

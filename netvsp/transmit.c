@@ -9,7 +9,7 @@
 #include "net/headers.h"
 #include "netvsp/offload.h"
 
-#define AHEAD 4 // frames for which memory is asked ahead
+#define AHEAD 8u // frames for which memory is asked ahead
 #define HEADER_BYTES ((uint32_t)sizeof(struct rndis_packet))
 #define MAX_PPI_BYTES (NETVSP_MAX_PPIS * (uint32_t)sizeof(struct rndis_ppi_u32))
 #define MACS_BYTES 12u
@@ -192,13 +192,14 @@ static void give_pieces(struct netvsp_channel *channel, struct gift *gift, struc
 // Finds out how many sections the batch may give: want, or fewer and why. False: corrupt ring.
 static bool plan(struct netvsp_channel *channel, uint32_t want, struct gift *gift)
 {
-	int64_t room = vmbus_writer_room(&channel->writer);
-	uint32_t n;
+	// An eighth stays free for completions, without which the guest cannot send.
+	uint32_t spare = channel->writer.ring.size / 8 + channel_transfer_bytes(0), n;
+	int64_t room = vmbus_writer_room_known(
+		&channel->writer, spare + want * (uint32_t)sizeof(struct vmbus_xfer_range));
 
 	if (unlikely(room < 0))
 		return false;
-	// An eighth stays free for completions, without which the guest cannot send.
-	room -= channel->writer.ring.size / 8 + channel_transfer_bytes(0);
+	room -= spare;
 	room = room < 0 ? 0 : room / (int64_t)sizeof(struct vmbus_xfer_range);
 	n = netvsp_sections_fill(channel->guest->sections, &channel->cache, want);
 	gift->why = n < want ? DROP_GUEST_NO_RXBUF : DROP_NONE;
@@ -210,17 +211,17 @@ static bool plan(struct netvsp_channel *channel, uint32_t want, struct gift *gif
 	return true;
 }
 
-static ALWAYS_INLINE void prefetch(struct netvsp_channel *channel, struct rte_mbuf *const *pkts,
-				   uint32_t i, uint32_t n)
+// Asks for the memory that frame i takes and, first lines of, the one that it comes from.
+static ALWAYS_INLINE void prefetch(const struct netvsp_channel *channel,
+				   struct rte_mbuf *const *pkts, uint32_t i)
 {
 	const struct netvsp_area *area = &channel->guest->receive;
 	uint32_t top = channel->cache.n;
 
-	if (i + AHEAD < n)
-		__builtin_prefetch(rte_pktmbuf_mtod(pkts[i + AHEAD], const void *));
-	if (likely(top > AHEAD && area->gpadl.n == 1)) {
+	__builtin_prefetch(rte_pktmbuf_mtod(pkts[i], const void *));
+	if (likely(top > i && area->gpadl.n == 1)) {
 		const uint8_t *to = area->gpadl.runs[0].host +
-				    channel->cache.ids[top - 1 - AHEAD] * area->section_bytes;
+				    channel->cache.ids[top - 1 - i] * area->section_bytes;
 
 		__builtin_prefetch(to, 1);
 		__builtin_prefetch(to + CACHE_LINE, 1);
@@ -243,11 +244,14 @@ static ALWAYS_INLINE bool is_too_long(const struct netvsp_guest *guest, uint32_t
 static void fill(struct netvsp_channel *channel, struct gift *gift, struct rte_mbuf **pkts,
 		 uint32_t n)
 {
+	for (uint32_t i = 0; i < RTE_MIN(n, AHEAD); i++)
+		prefetch(channel, pkts, i);
 	for (uint32_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		uint32_t need = sections_of(m, gift->max_frame);
 
-		prefetch(channel, pkts, i, n);
+		if (i + AHEAD < n)
+			prefetch(channel, pkts + i, AHEAD);
 		if (unlikely(is_too_long(channel->guest, gift->max_frame, m))) {
 			gift->why = DROP_MTU_MISMATCH;
 			break;
@@ -298,7 +302,7 @@ static uint32_t give(struct netvsp_channel *channel, struct rte_mbuf **pkts, uin
 		     enum drop *why)
 {
 	struct netvsp_counters *counters = channel->counters;
-	uint64_t t[5];
+	uint64_t t[6];
 	struct gift gift;
 
 	gift.n_frames = gift.n_ranges = 0;
@@ -324,14 +328,16 @@ static uint32_t give(struct netvsp_channel *channel, struct rte_mbuf **pkts, uin
 	}
 	channel_publish(channel, 0, (uint16_t)gift.n_frames);
 	t[3] = __rdtsc();
-	channel_signal(channel);
-	t[4] = __rdtsc();
 	counter_add(&counters->tx_packets, 1);
 	counter_add(&counters->tx_frames, gift.n_frames);
 	channel_count(&counters->tx, pkts, gift.n_frames);
+	rte_pktmbuf_free_bulk(pkts, gift.n_frames);
+	t[4] = __rdtsc();
+	channel_signal(channel);
+	t[5] = __rdtsc();
 	counter_add(&counters->ring_cycles, t[1] - t[0] + t[3] - t[2]);
 	counter_add(&counters->copy_cycles, t[2] - t[1]);
-	counter_add(&counters->signal_cycles, t[4] - t[3]);
+	counter_add(&counters->signal_cycles, t[5] - t[4]);
 	return gift.n_frames;
 }
 
@@ -359,6 +365,5 @@ uint16_t netvsp_channel_transmit(struct netvsp_channel *channel, struct rte_mbuf
 		counter_add(&channel->counters->tx_no_section, n - done);
 	else if (*why == DROP_GUEST_RING_FULL)
 		counter_add(&channel->counters->tx_no_room, n - done);
-	rte_pktmbuf_free_bulk(pkts, done);
 	return (uint16_t)done;
 }

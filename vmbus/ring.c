@@ -30,13 +30,6 @@ static void store_release(le32 *p, uint32_t v)
 	__atomic_store_n((FORCE uint32_t *)p, v, __ATOMIC_RELEASE);
 }
 
-// Between a store that the other end must see and a load of what it stored: release and acquire
-// do not order a store before a later load, and without it both ends could fall asleep.
-static void full_barrier(void)
-{
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
 // --- where bytes are ---------------------------------------------------------------------------
 
 int vmbus_ring_init(struct vmbus_ring *ring, const struct vmbus_runs *gpadl, uint32_t page,
@@ -148,17 +141,24 @@ int vmbus_reader_next(struct vmbus_reader *reader, struct vmbus_packet *packet)
 
 void vmbus_reader_back(struct vmbus_reader *reader, uint32_t pos) { reader->next = pos; }
 
-bool vmbus_reader_commit(struct vmbus_reader *reader)
+uint32_t vmbus_reader_publish(struct vmbus_reader *reader)
+{
+	uint32_t before = reader->published;
+
+	// Release: our reads of these packets are done before they may be overwritten.
+	if (reader->next != before)
+		store_release(&reader->ring.header->read, reader->next);
+	reader->published = reader->next;
+	return before;
+}
+
+bool vmbus_reader_must_signal(const struct vmbus_reader *reader, uint32_t before)
 {
 	const struct vmbus_ring *ring = &reader->ring;
-	uint32_t before = reader->published, need, write;
+	uint32_t need, write;
 
-	if (reader->next == before)
+	if (reader->published == before)
 		return false;
-	// Release: our reads of these packets are done before they may be overwritten.
-	store_release(&ring->header->read, reader->next);
-	reader->published = reader->next;
-	full_barrier(); // read index, then pending_send; the producer does it the other way round
 	need = load_relaxed(&ring->header->pending_send) & ~7u; // some store size - 1: "empty"
 	if (likely(!need))
 		return false;
@@ -167,7 +167,15 @@ bool vmbus_reader_commit(struct vmbus_reader *reader)
 		return false; // the next read will say so
 	// Some producers want room ≥ need, some room + 8 > need: a signal too many does no harm.
 	// A need that no room can meet never gets one.
-	return room(ring, write, before) <= need && room(ring, write, reader->next) + 8 > need;
+	return room(ring, write, before) <= need && room(ring, write, reader->published) + 8 > need;
+}
+
+bool vmbus_reader_commit(struct vmbus_reader *reader)
+{
+	uint32_t before = vmbus_reader_publish(reader);
+
+	vmbus_ring_fence();
+	return vmbus_reader_must_signal(reader, before);
 }
 
 bool vmbus_reader_arm(struct vmbus_reader *reader)
@@ -175,7 +183,7 @@ bool vmbus_reader_arm(struct vmbus_reader *reader)
 	struct vmbus_ring_header *header = reader->ring.header;
 
 	store_relaxed(&header->interrupt_mask, 0);
-	full_barrier(); // mask, then write index; the producer does it the other way round
+	vmbus_ring_fence(); // mask, then write index; the producer does it the other way round
 	if (load_relaxed(&header->write) == reader->next)
 		return true;
 	vmbus_reader_disarm(reader);
@@ -290,22 +298,34 @@ void vmbus_writer_abort(struct vmbus_writer *writer)
 	writer->next = writer->published;
 }
 
-bool vmbus_writer_commit(struct vmbus_writer *writer)
+uint32_t vmbus_writer_publish(struct vmbus_writer *writer)
 {
-	struct vmbus_ring_header *header = writer->ring.header;
 	uint32_t before = writer->published;
 
-	if (writer->next == before)
-		return false;
 	// Release: the packets are whole before they can be seen.
-	store_release(&header->write, writer->next);
+	if (writer->next != before)
+		store_release(&writer->ring.header->write, writer->next);
 	writer->published = writer->next;
-	full_barrier(); // write index, then mask; the consumer does it the other way round
+	return before;
+}
+
+bool vmbus_writer_must_signal(const struct vmbus_writer *writer, uint32_t before)
+{
+	const struct vmbus_ring_header *header = writer->ring.header;
+
 	// Acquire: a read index at least as new as the mask.
-	if (load_acquire(&header->interrupt_mask))
+	if (writer->published == before || load_acquire(&header->interrupt_mask))
 		return false;
 	// Elsewhere the consumer has older packets to read, and will find these behind them.
 	return load_relaxed(&header->read) == before;
+}
+
+bool vmbus_writer_commit(struct vmbus_writer *writer)
+{
+	uint32_t before = vmbus_writer_publish(writer);
+
+	vmbus_ring_fence();
+	return vmbus_writer_must_signal(writer, before);
 }
 
 bool vmbus_writer_arm(struct vmbus_writer *writer, uint32_t bytes)
@@ -313,7 +333,7 @@ bool vmbus_writer_arm(struct vmbus_writer *writer, uint32_t bytes)
 	int64_t now;
 
 	store_relaxed(&writer->ring.header->pending_send, bytes);
-	full_barrier(); // pending_send, then read index; the consumer does it the other way round
+	vmbus_ring_fence(); // pending_send, then read index; the consumer the other way round
 	now = vmbus_writer_room(writer);
 	if (now >= 0 && now < bytes)
 		return true;

@@ -75,6 +75,11 @@ static ALWAYS_INLINE uint64_t vmbus_ring_load_word(struct vmbus_ring *ring, uint
 			       __ATOMIC_RELAXED);
 }
 
+// Between publishing an index and the look whether the other end must be signalled, which does the
+// same the other way round: without it both ends could fall asleep. It waits until everything
+// written before has reached memory, so it is cheapest late. Any thread.
+static inline void vmbus_ring_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
 // --- reading -----------------------------------------------------------------------------------
 
 struct vmbus_reader {
@@ -128,8 +133,14 @@ static ALWAYS_INLINE int vmbus_reader_take(struct vmbus_reader *reader, struct v
 // read again. worker.
 void vmbus_reader_back(struct vmbus_reader *reader, uint32_t pos);
 
-// Lets the other end have the space of all packets read. True: it waits for that much space and
-// must be signalled. worker.
+// Lets the other end have the space of all packets read. Returns the read index before. worker.
+uint32_t vmbus_reader_publish(struct vmbus_reader *reader);
+
+// After that, with vmbus_ring_fence between: does the other end wait for that much space? Then it
+// must be signalled. before: as vmbus_reader_publish returned it. worker.
+bool vmbus_reader_must_signal(const struct vmbus_reader *reader, uint32_t before);
+
+// All three at once. worker.
 bool vmbus_reader_commit(struct vmbus_reader *reader);
 
 // Before sleeping: asks for a signal with the next packet. False: there is something to read (or
@@ -166,6 +177,17 @@ int vmbus_writer_init(struct vmbus_writer *writer, const struct vmbus_ring *ring
 // vmbus_packet_bytes says. worker.
 int64_t vmbus_writer_room(struct vmbus_writer *writer);
 
+// The same, but what was known before will do if it is `enough` bytes: a look takes the line away
+// from the other end. worker.
+static inline int64_t vmbus_writer_room_known(struct vmbus_writer *writer, uint32_t enough)
+{
+	uint32_t used = writer->next - writer->read +
+			(writer->next >= writer->read ? 0 : writer->ring.size);
+	uint32_t known = writer->ring.size - used - 8;
+
+	return likely(known >= enough) ? known : vmbus_writer_room(writer);
+}
+
 // Writes one packet behind the published index. Returns 0, -ENOSPC (no room now), -EMSGSIZE (too
 // long for this ring at any time) or -EBADMSG. worker.
 int vmbus_writer_put(struct vmbus_writer *writer, const struct vmbus_packet_out *packet);
@@ -185,8 +207,15 @@ int vmbus_writer_complete(struct vmbus_writer *writer, const struct vmbus_comple
 // Forgets the packets written since the last commit. worker.
 void vmbus_writer_abort(struct vmbus_writer *writer);
 
-// Lets the other end see all packets written. True: it sleeps and must be signalled. Whoever
-// commits several times before signalling signals if any of them said so. worker.
+// Lets the other end see all packets written. Returns the write index before. worker.
+uint32_t vmbus_writer_publish(struct vmbus_writer *writer);
+
+// After that, with vmbus_ring_fence between: does the other end sleep? Then it must be signalled.
+// before: as vmbus_writer_publish returned it. worker.
+bool vmbus_writer_must_signal(const struct vmbus_writer *writer, uint32_t before);
+
+// All three at once. Whoever commits several times before signalling signals if any of them said
+// so. worker.
 bool vmbus_writer_commit(struct vmbus_writer *writer);
 
 // Before sleeping for want of room: asks for a signal when `bytes` (1 … size - 8) are free. False:

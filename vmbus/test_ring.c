@@ -230,6 +230,21 @@ static void room_is_exact(void **state)
 	assert_int_equal(put(0), -ENOSPC);
 }
 
+static void room_known_does_while_it_is_enough(void **state)
+{
+	make_ring(2, false);
+	start_at(4088);
+	must_put(8);
+	vmbus_writer_commit(&rig.writer);
+	must_read(8);
+	vmbus_reader_commit(&rig.reader);
+	assert_int_equal(vmbus_writer_room_known(&rig.writer, 4056), 4056); // does not look
+	assert_int_equal(vmbus_writer_room_known(&rig.writer, 4057), 4088);
+	assert_int_equal(vmbus_writer_room_known(&rig.writer, 4057), 4088);
+	rig.header->read = cpu_to_le32(4);
+	assert_int_equal(vmbus_writer_room_known(&rig.writer, 4096), -EBADMSG);
+}
+
 static void longest_packet_fills_the_ring(void **state)
 {
 	static const uint8_t payload[4096];
@@ -435,6 +450,24 @@ static void writer_signals_a_sleeper_only(void **state)
 	assert_false(vmbus_writer_commit(&rig.writer));
 }
 
+static void writer_looks_for_a_sleeper_later(void **state)
+{
+	uint32_t before;
+
+	make_ring(2, false);
+	start_at(16);
+	must_put(8);
+	before = vmbus_writer_publish(&rig.writer);
+	assert_int_equal(before, 16);
+	must_read(8); // who has seen it is not to be signalled for it
+	vmbus_reader_commit(&rig.reader);
+	assert_true(vmbus_reader_arm(&rig.reader));
+	assert_false(vmbus_writer_must_signal(&rig.writer, before));
+	must_put(8);
+	before = vmbus_writer_publish(&rig.writer);
+	assert_true(vmbus_writer_must_signal(&rig.writer, before));
+}
+
 static void reader_sleeps_on_an_empty_ring_only(void **state)
 {
 	make_ring(2, false);
@@ -527,6 +560,7 @@ int main(void)
 		cmocka_unit_test(packets_at_every_position),
 		cmocka_unit_test(ring_fills_to_the_last_eight_bytes),
 		cmocka_unit_test(room_is_exact),
+		cmocka_unit_test(room_known_does_while_it_is_enough),
 		cmocka_unit_test(longest_packet_fills_the_ring),
 		cmocka_unit_test(ends_go_on_where_indices_are),
 		cmocka_unit_test(abort_and_back_undo),
@@ -534,6 +568,7 @@ int main(void)
 		cmocka_unit_test(lying_indices_are_found),
 		cmocka_unit_test(our_own_index_is_not_believed),
 		cmocka_unit_test(writer_signals_a_sleeper_only),
+		cmocka_unit_test(writer_looks_for_a_sleeper_later),
 		cmocka_unit_test(reader_sleeps_on_an_empty_ring_only),
 		cmocka_unit_test(reader_signals_where_room_crosses_the_need),
 		cmocka_unit_test(reader_signals_nobody_who_lies),

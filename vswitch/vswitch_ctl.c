@@ -12,6 +12,7 @@
 // --- switches ----------------------------------------------------------------------------------
 
 static const char *const switch_kind_words[] = { "external", "internal", "private", NULL };
+static const char *const vmq_mode_words[] = { "dynamic", "static", "off", NULL };
 
 static const struct field switch_fields[] = {
 	FIELD(struct switch_obj, type, FIELD_ENUM, .words = switch_kind_words, .def = "external",
@@ -21,6 +22,21 @@ static const struct field switch_fields[] = {
 	      .help = "frames for unknown addresses go to all ports of their VLAN, else nowhere"),
 	FIELD(struct switch_obj, ageing, FIELD_UINT, .min = 10, .max = 1000000, .def = "300",
 	      .unit = "s", .help = "learnt addresses unseen for so long are forgotten"),
+	FIELD(struct switch_obj, vmq, FIELD_ENUM, .words = vmq_mode_words, .def = "dynamic",
+	      .flags = FIELD_DETAIL,
+	      .help = "dynamic: queues move between workers by load; static: they stay where "
+		      "they were put; off: all ports share the default queue"),
+	FIELD(struct switch_obj, vmq_base_processor, FIELD_UINT, .max = 1023, .def = "0",
+	      .flags = FIELD_DETAIL, .help = "lowest CPU whose worker may serve its queues"),
+	FIELD(struct switch_obj, vmq_max_processors, FIELD_UINT, .min = 1, .max = WORKER_MAX,
+	      .def = "32", .flags = FIELD_DETAIL,
+	      .help = "how many workers, from that CPU up, may serve its queues"),
+	FIELD(struct switch_obj, default_queue_vmmq_enabled, FIELD_BOOL, .def = "true",
+	      .flags = FIELD_DETAIL,
+	      .help = "an uplink's queues beside the first may be on other workers"),
+	FIELD(struct switch_obj, default_queue_vmmq_queue_pairs, FIELD_UINT, .min = 1,
+	      .max = PORT_MAX_QUEUES, .def = "16", .flags = FIELD_DETAIL,
+	      .help = "over how many workers they are spread, at most"),
 };
 
 // A role that a switch has no place for. Returns 0 or -EINVAL.
@@ -120,6 +136,14 @@ static const struct field port_fields[] = {
 	     .help = "largest packet without Ethernet header"),
 	PORT(queues, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .flags = FIELD_DETAIL,
 	     .help = "queue pairs; not given: one a worker where the device has so many"),
+	PORT(vmq_weight, FIELD_UINT, .max = 100, .def = "100", .flags = FIELD_DETAIL,
+	     .help = "who gets a queue of its own first; 0: it stays on the default queue"),
+	PORT(vmmq_enabled, FIELD_BOOL, .def = "true", .flags = FIELD_DETAIL,
+	     .help = "its queue pairs may be on several workers"),
+	PORT(vmmq_queue_pairs, FIELD_UINT, .min = 1, .max = PORT_MAX_QUEUES, .def = "16",
+	     .flags = FIELD_DETAIL, .help = "on how many, at most"),
+	PORT(vrss_enabled, FIELD_BOOL, .def = "true", .flags = FIELD_DETAIL,
+	     .help = "its load may be spread at all: false is like vmmq_enabled=false"),
 	PORT(blocked, FIELD_BOOL, .def = "false",
 	     .help = "pass nothing yet, because its policy is still being written"),
 	PORT(ifname, FIELD_STRING, .max = 15, .flags = FIELD_DETAIL,

@@ -11,12 +11,17 @@ enum switch_kind { SWITCH_EXTERNAL, SWITCH_INTERNAL, SWITCH_PRIVATE };
 enum port_role { ROLE_GUEST, ROLE_INTERNAL, ROLE_UPLINK };
 enum vlan_mode { VLAN_AUTO, VLAN_UNTAGGED, VLAN_ACCESS, VLAN_TRUNK };
 enum choice { CHOICE_AUTO, CHOICE_ON, CHOICE_OFF };
+enum vmq_mode { VMQ_MODE_DYNAMIC, VMQ_MODE_STATIC, VMQ_MODE_OFF };
 
 struct switch_obj {
 	struct object head;
 	enum switch_kind type;
 	bool flood_unknown;
 	uint32_t ageing;
+	enum vmq_mode vmq;
+	uint16_t vmq_base_processor, vmq_max_processors;
+	bool default_queue_vmmq_enabled;
+	uint16_t default_queue_vmmq_queue_pairs;
 };
 
 struct port_obj {
@@ -34,6 +39,8 @@ struct port_obj {
 	enum choice learning;
 	uint32_t max_macs, move_limit, storm_limit, miss_budget;
 	uint16_t mtu, queues;
+	uint16_t vmq_weight, vmmq_queue_pairs;
+	bool vmmq_enabled, vrss_enabled;
 	bool blocked;
 	char *ifname, *netns, *devargs, *rx_file, *tx_file, *filter, *peer;
 	uint32_t loops;

@@ -44,27 +44,42 @@ busy()
 	weft --json show worker | json "sum(x['busy_cycles'] for x in d)"
 }
 
-fake_start g2 receive
-fake_start g1 --rate "$rate" send "$g2"
-late=$(($(drops g2 GuestRingFull) + $(drops g2 GuestNoRxBuffer)))
-before=$(cycles g0)
-busy_before=$(busy)
-fake_command=()
-fake_start g0 attack all
-fake_wait g0
-"$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic g0 vmm all >"$dir/vmm" ||
-	fail "vmm: $(grep -v ' ok$' "$dir/vmm")"
-share=$((($(cycles g0) - before) * 100 / ($(busy) - busy_before)))
-echo "the offender's share of the worker: $share %"
-[ "$share" -le 50 ] || fail "the offender took $share % of the worker"
-fake_stop g1
-fake_stop g2
-lost=$(($(fake_get g1 completed) - $(fake_get g2 numbered)))
-# On a machine with too much to do a guest may not get to its ring for a while. That is not the
-# offender's doing, and the switch says so.
-late=$(($(drops g2 GuestRingFull) + $(drops g2 GuestNoRxBuffer) - late))
-[ "$lost" -le "$late" ] || weft counters port
-[ "$lost" -le "$late" ] || fail "the switch lost $((lost - late)) frames"
+sleepers() { echo $(($(drops g2 GuestRingFull) + $(drops g2 GuestNoRxBuffer))); }
+
+# Leaves the frames that were lost in $lost, and in $late those that found their guest asleep: on a
+# machine with too much to do it may not get to its ring for a while. That is not the offender's
+# doing, and the switch says so.
+neighbours_beside_attacks()
+{
+	local cycles_before busy_before share
+
+	fake_command=(nice -n -10)
+	fake_start g2 receive
+	fake_start g1 --rate "$rate" send "$g2"
+	late=$(sleepers)
+	cycles_before=$(cycles g0)
+	busy_before=$(busy)
+	fake_command=()
+	fake_start g0 attack all
+	fake_wait g0
+	"$build/tests/weft-fake-guest" --socket "$dir/vmbus.sock" --nic g0 vmm all >"$dir/vmm" ||
+		fail "vmm: $(grep -v ' ok$' "$dir/vmm")"
+	share=$((($(cycles g0) - cycles_before) * 100 / ($(busy) - busy_before)))
+	echo "the offender's share of the worker: $share %"
+	[ "$share" -le 50 ] || fail "the offender took $share % of the worker"
+	fake_stop g1
+	fake_stop g2
+	lost=$(($(fake_get g1 completed) - $(fake_get g2 numbered)))
+	late=$(($(sleepers) - late))
+}
+
+for _ in 1 2 3; do
+	neighbours_beside_attacks
+	[ "$lost" -le "$late" ] || weft counters port
+	[ "$lost" -le "$late" ] || fail "the switch lost $((lost - late)) frames"
+	[ "$((late * 100))" -gt "$(fake_get g1 sent)" ] || break
+	echo "once more: $late of $(fake_get g1 sent) frames found their guest asleep"
+done
 [ "$((late * 100))" -le "$(fake_get g1 sent)" ] || fail "$late frames found their guest asleep"
 expect_eq "frames twice" "$(fake_get g2 twice)" 0
 echo "$(fake_get g2 numbered) frames of the neighbours; $late found their guest asleep"
