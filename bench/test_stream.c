@@ -193,10 +193,12 @@ static void test_hold_goes_round(void **state)
 
 static void test_question(void **state)
 {
-	static const uint8_t want[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0xee, 0x11,
-					  0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 1,
-					  2, 0, 0, 0, 0xee, 0x11, 192, 168, 100, 2,
-					  0, 0, 0, 0, 0, 0, 192, 168, 100, 1 };
+	static const uint8_t want[60] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0xee, 0x11, 0x08, 0x06, // Ethernet
+		0, 1, 0x08, 0, 6, 4, 0, 1,                                               // question
+		2, 0, 0, 0, 0xee, 0x11, 192, 168, 100, 2,                                // who asks
+		0, 0, 0, 0, 0, 0, 192, 168, 100, 1,                                      // for whom
+	};
 	struct bench_stream s = make("p:encap=vxlan,oside=1");
 	uint8_t frame[BENCH_HEAD_BYTES];
 
