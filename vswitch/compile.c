@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/keyed.h"
+
 #define N_FIDS 65536u
 
 uint16_t port_cfg_tag(const struct sw_port_cfg *p, uint16_t vid)
@@ -335,18 +337,6 @@ static int make_ports(struct compiled *c, const struct vswitch_cfg *cfg, const s
 
 // --- static MACs -------------------------------------------------------------------------------
 
-static int compare_fixed(const void *a, const void *b)
-{
-	const struct static_mac *x = a, *y = b;
-	uint64_t m = mac_to_u64(x->mac), n = mac_to_u64(y->mac);
-
-	if (x->fid != y->fid)
-		return x->fid < y->fid ? -1 : 1;
-	if (m != n)
-		return m < n ? -1 : 1;
-	return x->port < y->port ? -1 : x->port > y->port;
-}
-
 // A list that grows.
 static int add_fixed(struct compiled *c, uint32_t *room, struct static_mac fixed)
 {
@@ -384,18 +374,37 @@ static int fix_port(struct compiled *c, const struct sw_port_cfg *p, uint32_t *r
 	return ret;
 }
 
-// Sorted; where records and a port have one address, the port has it.
-static void sort_fixed(struct compiled *c)
+// Sorted; where records and a port have one address, the port has it, and of ports the first.
+static int sort_fixed(struct compiled *c)
 {
+	struct keyed *order = malloc(c->n_fixed * sizeof(*order) + 1);
+	struct static_mac *sorted = malloc(c->n_fixed * sizeof(*sorted) + 1);
 	uint32_t kept = 0;
+	int ret = order && sorted ? 0 : -ENOMEM;
 
-	if (c->n_fixed)
-		qsort(c->fixed, c->n_fixed, sizeof(*c->fixed), compare_fixed);
-	for (uint32_t i = 0; i < c->n_fixed; i++)
-		if (!kept || c->fixed[kept - 1].fid != c->fixed[i].fid ||
-		    !mac_equal(c->fixed[kept - 1].mac, c->fixed[i].mac))
-			c->fixed[kept++] = c->fixed[i];
+	for (uint32_t i = 0; !ret && i < c->n_fixed; i++)
+		order[i] = (struct keyed){
+			(uint64_t)c->fixed[i].fid << 48 | mac_to_u64(c->fixed[i].mac), i
+		};
+	if (!ret)
+		ret = keyed_sort(order, c->n_fixed, NULL, NULL);
+	for (uint32_t i = 0; !ret && i < c->n_fixed; i++) {
+		const struct static_mac *s = &c->fixed[order[i].at];
+
+		if (!i || order[i].key != order[i - 1].key)
+			sorted[kept++] = *s;
+		else if (s->port < sorted[kept - 1].port)
+			sorted[kept - 1] = *s;
+	}
+	free(order);
+	if (ret) {
+		free(sorted);
+		return ret;
+	}
+	free(c->fixed);
+	c->fixed = sorted;
 	c->n_fixed = kept;
+	return 0;
 }
 
 static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
@@ -414,7 +423,8 @@ static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct 
 					(struct static_mac){ im->fids[r->subnet],
 							     im->record_ways[i], TAG_WAY, r->mac });
 	}
-	sort_fixed(c);
+	if (!ret)
+		ret = sort_fixed(c);
 	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : 0;
 }
 

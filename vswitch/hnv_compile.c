@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/keyed.h"
+
 #define N_FIDS 65536u
 
 int hnv_shared_init(struct hnv_shared *s, struct rcu *rcu, struct err *err)
@@ -220,18 +222,21 @@ static bool make_networks(struct hnv_image *im)
 
 // --- ways --------------------------------------------------------------------------------------
 
-struct way_key {
-	struct ip_address provider;
-	uint8_t encap;
-	uint32_t record;
-};
-
-static int compare_keys(const void *a, const void *b)
+// The order of two records among those of one key.
+static int compare_providers(const void *records, uint32_t a, uint32_t b)
 {
-	const struct way_key *x = a, *y = b;
+	const struct hnv_record_cfg *x = (const struct hnv_record_cfg *)records + a;
+	const struct hnv_record_cfg *y = (const struct hnv_record_cfg *)records + b;
 	int order = memcmp(&x->provider, &y->provider, sizeof(x->provider));
 
 	return order ? order : x->encap - y->encap;
+}
+
+// Records of one way have one key; of IPv6 ways, several may.
+static uint64_t provider_key(const struct hnv_record_cfg *r)
+{
+	return r->provider.family == 4 ? (uint64_t)load_u32(r->provider.b) << 1 | r->encap
+				       : load_u64(r->provider.b + 8) | 1ull << 63;
 }
 
 static bool is_ours(const struct hnv_cfg *cfg, const struct ip_address *a)
@@ -256,8 +261,8 @@ static uint16_t fresh_way(struct hnv_shared *s, const uint8_t *taken)
 	return 0;
 }
 
-// Numbers for keys[n], sorted: those of `old` where it has them.
-static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_t n,
+// Numbers for the records keys[n], sorted by their ways: those of `old` where it has them.
+static int number_ways(struct hnv_image *im, const struct keyed *keys, uint32_t n,
 		       struct hnv_shared *s, const struct hnv_image *old)
 {
 	uint8_t *taken = calloc(WAY_MAX, 1);
@@ -268,9 +273,10 @@ static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_
 	for (uint32_t i = 0; old && i < old->n_ways; i++)
 		taken[old->ways[i] - WAY_FIRST] = 1;
 	for (uint32_t i = 0; i < n; i++) {
-		const struct way_key *k = &keys[i];
+		const struct hnv_record_cfg *k = &im->cfg.records[keys[i].at];
 
-		if (i == 0 || compare_keys(&keys[i - 1], k) != 0) {
+		if (i == 0 ||
+		    compare_providers(im->cfg.records, keys[i - 1].at, keys[i].at) != 0) {
 			way = old ? hnv_find_way(&old->hnv, k->encap, &k->provider) : 0;
 			if (!way)
 				way = fresh_way(s, taken);
@@ -284,7 +290,7 @@ static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_
 			s->ways[way - WAY_FIRST].encap = k->encap;
 			im->ways[im->n_ways++] = way;
 		}
-		im->record_ways[k->record] = way;
+		im->record_ways[keys[i].at] = way;
 	}
 	free(taken);
 	return 0;
@@ -292,7 +298,7 @@ static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_
 
 static int make_ways(struct hnv_image *im, struct hnv_shared *s, const struct hnv_image *old)
 {
-	struct way_key *keys = calloc(im->cfg.n_records + 1, sizeof(*keys));
+	struct keyed *keys = calloc(im->cfg.n_records + 1, sizeof(*keys));
 	uint32_t n = 0;
 	int ret;
 
@@ -306,11 +312,11 @@ static int make_ways(struct hnv_image *im, struct hnv_shared *s, const struct hn
 		const struct hnv_record_cfg *r = &im->cfg.records[i];
 
 		if (r->provider.family && !is_ours(&im->cfg, &r->provider))
-			keys[n++] = (struct way_key){ r->provider, r->encap, i };
+			keys[n++] = (struct keyed){ provider_key(r), i };
 	}
-	if (n)
-		qsort(keys, n, sizeof(*keys), compare_keys);
-	ret = number_ways(im, keys, n, s, old);
+	ret = keyed_sort(keys, n, compare_providers, im->cfg.records);
+	if (!ret)
+		ret = number_ways(im, keys, n, s, old);
 	free(keys);
 	return ret;
 }
