@@ -33,10 +33,7 @@ static void sort_ties(struct keyed *list, uint32_t n, struct tie *t)
 	}
 }
 
-static uint8_t digit_of(const struct keyed *k, uint32_t d)
-{
-	return (uint8_t)(k->key >> (8 * d));
-}
+static uint8_t digit_of(const struct keyed *k, uint32_t d) { return (uint8_t)(k->key >> (8 * d)); }
 
 // One pass: from[n] into to[n] by digit d, of which count[v] have value v.
 static void pass(const struct keyed *from, struct keyed *to, uint32_t n, uint32_t d,

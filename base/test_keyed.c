@@ -35,9 +35,9 @@ static void sorts(void **state)
 	for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
 		for (uint32_t n = 0; n <= N; n = 3 * n + 1) {
 			for (uint32_t i = 0; i < n; i++)
-				list[i] = want[i] = (struct keyed){
-					(i + 1) * 0x9e3779b97f4a7c15ull & masks[m], i
-				};
+				list[i] = want[i] =
+					(struct keyed){ (i + 1) * 0x9e3779b97f4a7c15ull & masks[m],
+							i };
 			qsort(want, n, sizeof(want[0]), slow);
 			assert_int_equal(keyed_sort(list, n, NULL, NULL), 0);
 			for (uint32_t i = 0; i < n; i++) {
@@ -60,7 +60,8 @@ static void breaks_ties(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(sorts), cmocka_unit_test(breaks_ties) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(sorts),
+					    cmocka_unit_test(breaks_ties) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
