@@ -134,7 +134,8 @@ static bool domain_equal(const struct sw_domain *a, const struct sw_domain *b)
 }
 
 // Ways by which floods of a subnet go to other hosts, behind its ports.
-static bool add_ways(const struct compiled *c, struct domain_id id, struct sw_domain **d)
+static bool add_ways(const struct compiled *c, const struct hnv_learnt *learnt,
+		     struct domain_id id, struct sw_domain **d)
 {
 	uint16_t *ways;
 	struct sw_domain *more;
@@ -143,7 +144,7 @@ static bool add_ways(const struct compiled *c, struct domain_id id, struct sw_do
 	if (id.switch_id != DOMAIN_SUBNET || !c->hnv->n_ways)
 		return true;
 	ways = calloc(c->hnv->n_ways, sizeof(*ways));
-	n = ways ? hnv_image_flood(c->hnv, id.vid, ways) : 0;
+	n = ways ? hnv_image_flood(c->hnv, learnt, id.vid, ways) : 0;
 	more = ways ? realloc(*d, sizeof(**d) + ((*d)->n + n) * sizeof((*d)->members[0])) : NULL;
 	for (uint32_t i = 0; more && i < n; i++)
 		more->members[more->n++] = (struct sw_member){ ways[i], TAG_WAY };
@@ -155,7 +156,8 @@ static bool add_ways(const struct compiled *c, struct domain_id id, struct sw_do
 
 // The members of domain `fid`; the one in force if it is the same.
 static const struct sw_domain *make_domain(const struct compiled *c, const struct vswitch_cfg *cfg,
-					   const struct compiled *old, uint16_t fid)
+					   const struct compiled *old,
+					   const struct hnv_learnt *learnt, uint16_t fid)
 {
 	struct domain_id id = c->ids[fid];
 	struct sw_domain *d = malloc(sizeof(*d) + cfg->n_ports * sizeof(d->members[0]));
@@ -170,7 +172,7 @@ static const struct sw_domain *make_domain(const struct compiled *c, const struc
 			d->members[d->n++] =
 				(struct sw_member){ p->index, port_cfg_tag_in(p, id) };
 	}
-	if (!add_ways(c, id, &d)) {
+	if (!add_ways(c, learnt, id, &d)) {
 		free(d);
 		return NULL;
 	}
@@ -182,7 +184,8 @@ static const struct sw_domain *make_domain(const struct compiled *c, const struc
 }
 
 static int make_domains(struct compiled *c, const struct vswitch_cfg *cfg,
-			const struct compiled *old, struct err *err)
+			const struct compiled *old, const struct compile_state *state,
+			struct err *err)
 {
 	const struct sw_domain **domains = calloc(c->snap->n_domains + 1, sizeof(*domains));
 
@@ -190,7 +193,7 @@ static int make_domains(struct compiled *c, const struct vswitch_cfg *cfg,
 	for (uint32_t fid = 1; domains && fid < c->snap->n_domains; fid++) {
 		if (!c->ids[fid].used)
 			continue;
-		domains[fid] = make_domain(c, cfg, old, (uint16_t)fid);
+		domains[fid] = make_domain(c, cfg, old, &state->hnv.learnt, (uint16_t)fid);
 		if (!domains[fid])
 			domains = NULL;
 	}
@@ -374,28 +377,44 @@ static int fix_port(struct compiled *c, const struct sw_port_cfg *p, uint32_t *r
 	return ret;
 }
 
+// Takes s into the sorted addresses before *next; same: the last of them has its (fid, mac).
+static int put_fixed(struct static_mac **next, const struct static_mac *s, bool same,
+		     struct err *err)
+{
+	struct static_mac *last = *next - 1;
+
+	if (!same) {
+		*(*next)++ = *s;
+		return 0;
+	}
+	if (last->tag == TAG_WAY && last->port != s->port)
+		return err_set(err, EEXIST,
+			       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:%02x on two "
+			       "hosts",
+			       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3], s->mac.b[4],
+			       s->mac.b[5]);
+	if (s->port < last->port)
+		*last = *s;
+	return 0;
+}
+
 // Sorted; where records and a port have one address, the port has it, and of ports the first.
-static int sort_fixed(struct compiled *c)
+// Records that put an address on two hosts contradict each other.
+static int sort_fixed(struct compiled *c, struct err *err)
 {
 	struct keyed *order = malloc(c->n_fixed * sizeof(*order) + 1);
-	struct static_mac *sorted = malloc(c->n_fixed * sizeof(*sorted) + 1);
-	uint32_t kept = 0;
-	int ret = order && sorted ? 0 : -ENOMEM;
+	struct static_mac *sorted = malloc(c->n_fixed * sizeof(*sorted) + 1), *next = sorted;
+	int ret = 0;
 
-	for (uint32_t i = 0; !ret && i < c->n_fixed; i++)
+	for (uint32_t i = 0; order && i < c->n_fixed; i++)
 		order[i] = (struct keyed){
 			(uint64_t)c->fixed[i].fid << 48 | mac_to_u64(c->fixed[i].mac), i
 		};
-	if (!ret)
-		ret = keyed_sort(order, c->n_fixed, NULL, NULL);
-	for (uint32_t i = 0; !ret && i < c->n_fixed; i++) {
-		const struct static_mac *s = &c->fixed[order[i].at];
-
-		if (!i || order[i].key != order[i - 1].key)
-			sorted[kept++] = *s;
-		else if (s->port < sorted[kept - 1].port)
-			sorted[kept - 1] = *s;
-	}
+	if (!order || !sorted || keyed_sort(order, c->n_fixed, NULL, NULL))
+		ret = err_set(err, ENOMEM, "no memory for MAC addresses");
+	for (uint32_t i = 0; !ret && i < c->n_fixed; i++)
+		ret = put_fixed(&next, &c->fixed[order[i].at],
+				i && order[i].key == order[i - 1].key, err);
 	free(order);
 	if (ret) {
 		free(sorted);
@@ -403,7 +422,7 @@ static int sort_fixed(struct compiled *c)
 	}
 	free(c->fixed);
 	c->fixed = sorted;
-	c->n_fixed = kept;
+	c->n_fixed = (uint32_t)(next - sorted);
 	return 0;
 }
 
@@ -423,9 +442,9 @@ static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct 
 					(struct static_mac){ im->fids[r->subnet],
 							     im->record_ways[i], TAG_WAY, r->mac });
 	}
-	if (!ret)
-		ret = sort_fixed(c);
-	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : 0;
+	if (ret)
+		return err_set(err, ENOMEM, "no memory for MAC addresses");
+	return sort_fixed(c, err);
 }
 
 void vswitch_cfg_drop(struct vswitch_cfg *cfg)
@@ -481,7 +500,7 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_
 	if (!ret)
 		ret = make_hnv(c, cfg->hnv, old, state, err);
 	if (!ret)
-		ret = make_domains(c, cfg, old, err);
+		ret = make_domains(c, cfg, old, state, err);
 	if (!ret)
 		ret = make_ports(c, cfg, old, &state->next_gen, err);
 	if (!ret)
@@ -493,5 +512,60 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_
 	}
 	c->snap->version = old ? old->snap->version + 1 : 1;
 	*out = c;
+	return 0;
+}
+
+// --- a host that is learnt, or forgotten -------------------------------------------------------
+
+// The domain's ports, and the ways that it has now.
+static struct sw_domain *domain_anew(const struct compiled *c, const struct compile_state *state,
+				     uint16_t fid)
+{
+	const struct sw_domain *now = c->snap->domains[fid];
+	struct sw_domain *d = malloc(sizeof(*d) + now->n * sizeof(d->members[0]));
+
+	if (!d)
+		return NULL;
+	*d = *now;
+	d->n = 0;
+	for (uint16_t i = 0; i < now->n; i++)
+		if (now->members[i].tag != TAG_WAY)
+			d->members[d->n++] = now->members[i];
+	if (add_ways(c, &state->hnv.learnt, c->ids[fid], &d))
+		return d;
+	free(d);
+	return NULL;
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+	void *copy = malloc(size);
+
+	return copy ? memcpy(copy, from, size) : NULL;
+}
+
+int compiled_relearn(struct compiled *c, struct compile_state *state, uint16_t fid,
+		     struct snapshot_ref *ref)
+{
+	struct snapshot *before = c->snap, *snap = copy_of(before, sizeof(*before));
+	const struct sw_domain **domains =
+		copy_of(before->domains, (before->n_domains + 1) * sizeof(*domains));
+	struct rcu *rcu = state->hnv.rcu;
+	int ret = snap && domains ? hnv_image_relearn(c->hnv, &state->hnv) : -ENOMEM;
+
+	if (!ret)
+		domains[fid] = domain_anew(c, state, fid);
+	if (ret || !domains[fid]) {
+		free(snap);
+		free(domains);
+		return ret ? ret : -ENOMEM;
+	}
+	snap->domains = domains;
+	snap->version++;
+	rcu_set(&ref->now, snap);
+	c->snap = snap;
+	rcu_retire(rcu, free, (void *)before->domains[fid]);
+	rcu_retire(rcu, free, (void *)before->domains);
+	rcu_retire(rcu, free, before);
 	return 0;
 }
