@@ -78,7 +78,7 @@ class OvsTunnels(Tunnels, Ovs):
         return True
 
     def add_routes(self):
-        """Out: the subnet of the other side, its tenant's MAC, a TTL less. What arrives is routed."""
+        """Out: the subnet of the other side, its tenant's MAC, a TTL less. Back: no more to do."""
         rewrite = "dec_ttl,set_field:%s->eth_src,set_field:02:00:10:00:00:01->eth_dst" % ROUTER_MAC
         out = "in_port=p0,ip,nw_dst=10.2.0.0/16,actions=%s,set_field:%#x->tun_id,output:tunnel" % (
             rewrite, self.key(OTHER_SUBNET))
@@ -113,7 +113,8 @@ class WeftTunnels(Tunnels, Weft):
             return {"name": name, "network": "tenants", "encap": case.tunnel, "vsid": vsid,
                     "prefix": prefix}
         if case.way == "route":
-            return [subnet("near", SUBNET, "10.1.0.0/16"), subnet("far", OTHER_SUBNET, "10.2.0.0/16")]
+            return [subnet("near", SUBNET, "10.1.0.0/16"),
+                    subnet("far", OTHER_SUBNET, "10.2.0.0/16")]
         return [subnet("near", SUBNET, "10.0.0.0/8")]
 
     def records(self, case):

@@ -389,8 +389,8 @@ static int put_fixed(struct static_mac **next, const struct static_mac *s, bool 
 	}
 	if (last->tag == TAG_WAY && last->port != s->port)
 		return err_set(err, EEXIST,
-			       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:%02x on two "
-			       "hosts",
+			       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:%02x on "
+			       "two hosts",
 			       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3], s->mac.b[4],
 			       s->mac.b[5]);
 	if (s->port < last->port)
