@@ -115,11 +115,16 @@ static int set_up(void **state)
 						   .addr = { 10, (uint8_t)s->id } };
 		s->gateway[0] = ca(s->id, 254);
 	}
-	w.provider = (struct hnv_provider_cfg){ .port = UPLINK, .address = pa(1),
-						.prefix_bits = 24, .mac = mac(101), .mtu = 1660 };
-	w.cfg = (struct hnv_cfg){ .subnets = w.subnets, .records = w.records,
-				  .providers = &w.provider, .n_subnets = 2, .n_providers = 1,
-				  .router_mac = mac(254), .vxlan_port = 4789,
+	w.provider = (struct hnv_provider_cfg){
+		.port = UPLINK, .address = pa(1), .prefix_bits = 24, .mac = mac(101), .mtu = 1660
+	};
+	w.cfg = (struct hnv_cfg){ .subnets = w.subnets,
+				  .records = w.records,
+				  .providers = &w.provider,
+				  .n_subnets = 2,
+				  .n_providers = 1,
+				  .router_mac = mac(254),
+				  .vxlan_port = 4789,
 				  .codecs = { &nvgre_ops, &vxlan_ops } };
 	seconds(1);
 	return 0;
