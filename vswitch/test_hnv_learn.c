@@ -236,6 +236,21 @@ static void records_become_macs_neighbours_and_floods(void **state)
 	assert_ptr_equal(vswitch_hnv(w.vs), now);
 }
 
+static void record_has_another_encap(void **state)
+{
+	uint16_t ways[8];
+
+	add_record(STRICT, 10, 2);
+	publish();
+	assert_null(hnv_find_subnet(hnv(), HNV_VXLAN, 5000 + STRICT));
+	w.records[0].encap = HNV_VXLAN;
+	publish();
+	assert_int_equal(place(STRICT, 10), way(HNV_VXLAN, 2));
+	assert_int_equal(floods(STRICT, ways), 1);
+	assert_int_equal(hnv_find_subnet(hnv(), HNV_VXLAN, 5000 + STRICT)->fid, fid(STRICT));
+	assert_int_equal(hnv_find_subnet(hnv(), HNV_NVGRE, 5000 + STRICT)->fid, fid(STRICT));
+}
+
 static void mac_on_two_hosts_is_refused(void **state)
 {
 	struct vswitch_plan *plan;
@@ -396,6 +411,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(records_become_macs_neighbours_and_floods),
+		TEST(record_has_another_encap),
 		TEST(mac_on_two_hosts_is_refused),
 		TEST(ways_follow_their_neighbour),
 		TEST(neighbour_heard_meanwhile_is_kept),
