@@ -175,7 +175,7 @@ static int init_switch(struct daemon *d, struct err *err)
 	if (!d->rcu)
 		return err_set(err, ENOMEM, "no memory for RCU");
 	ret = vswitch_create(d->rcu, d->opt.n_workers, d->learn_fd, &d->vswitch, err);
-	// What is learnt before the first second is over must not look as old as the machine.
+	// What is heard before the timer's first round is not to look as old as the clock.
 	if (!ret)
 		on_second(d);
 	return ret;
