@@ -11,6 +11,7 @@ import sys
 import time
 
 import cases
+import policy
 import report
 from switches import BenchError, Place, find_program, run
 
@@ -97,6 +98,16 @@ class Runner:
         share = (switch.cpu_seconds() - before) / 5
         trips = sorted(switch.round_trips(20))
         return {"idle_share": share, "wake_us": 1e6 * trips[len(trips) // 2]}
+
+    def policy(self, case, switch):
+        """Seconds and bytes of a large policy, and what is dropped while it comes."""
+        switch.settle(case.settle_s)
+        mpps = switch.measure(self.samples)["mpps"]
+        switch.stop()
+        switch.rate = int(policy.LOAD * mpps * 1e6)
+        switch.start(case)
+        switch.settle(case.settle_s)
+        return dict(policy.measure(switch), mpps=mpps)
 
     def guests(self, case, switch):
         """Cycles of the switch for a frame between two guests."""
