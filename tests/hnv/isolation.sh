@@ -93,7 +93,9 @@ expect_eq "what blue-a got" "$(received blue-a)" $((m + 1))
 # tenants_sent: what went to the wire, less questions of the switch's own for its neighbours.
 tenants_sent()
 {
-	echo $(($(on w counter uplink tx_packets) - $(on w counter uplink created)))
+	on w conservation # nothing is under way
+	on w weft --json counters port uplink |
+		json "d[0]['counters']['tx_packets'] - d[0]['counters']['created']"
 }
 
 # A tenant's own tricks.
