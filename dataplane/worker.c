@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include <rte_cycles.h>
 #include <rte_errno.h>
@@ -21,7 +22,8 @@
 #define HANDOVER_SLOTS 2048 // frames in one worker-to-worker ring
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
 #define COLD_ROUNDS 128     // … but once in so many, at the latest
-#define YIELD_AFTER 64      // looks at the others' epochs before the core is offered to them
+#define AWAIT_LOOKS 64      // at the others' epochs, before the core is given to them …
+#define AWAIT_NS 20000      // … for so long at a time
 
 struct worker {
 	struct worker_out out; // first: the switch sees this part
@@ -343,7 +345,7 @@ static bool has_work(void *arg)
 	const struct worker *w = arg;
 
 	return handed(w, WORKER_MAX + 1) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
-	       w->settled != w->out.plan->epoch || __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
+	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
 // --- plans that change -------------------------------------------------------------------------
@@ -368,6 +370,16 @@ static bool others_have_settled(const struct worker *w)
 	return true;
 }
 
+// Others must do something, and they may want this core for it. A nap, for the kernel gives the
+// core away for that, and hardly for a yield. rounds: how often we came here for the same thing.
+static void await(unsigned int *rounds)
+{
+	const struct timespec t = { .tv_nsec = AWAIT_NS };
+
+	if (++*rounds > AWAIT_LOOKS)
+		nanosleep(&t, NULL);
+}
+
 // Queues of `giver` become ours. Until nobody has frames for them under way by the old path,
 // frames by the new one wait in their rings; nor is anything received, for it might be for them.
 // Ends as soon as each of the others has been round its loop: none of them waits for us.
@@ -381,9 +393,8 @@ static void take_over(struct worker *w, const struct worker *giver)
 		settled = others_have_settled(w);
 		if (drain_from(w, giver->cfg.id, &ahead))
 			flush_all(&w->out);
-		// They may want this core.
-		if (!settled && ++rounds % YIELD_AFTER == 0)
-			sched_yield();
+		if (!settled)
+			await(&rounds);
 	}
 }
 
@@ -403,6 +414,7 @@ static void take_up(struct worker *w)
 static void loop(struct worker *w)
 {
 	const struct worker_cfg *cfg = &w->cfg;
+	unsigned int rounds = 0;
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		uint64_t start = rte_rdtsc();
@@ -427,9 +439,12 @@ static void loop(struct worker *w)
 			__atomic_store_n(&w->settled, common, __ATOMIC_RELEASE);
 		cfg->ops->tick(cfg->ctx, start);
 		counter_add(&w->load.loops, 1);
+		rounds = work || likely(w->settled == w->taken) ? 0 : rounds;
 		if (work) {
 			idle_worked(&w->idle);
 			counter_add(&w->load.busy_cycles, rte_rdtsc() - start);
+		} else if (unlikely(w->settled != w->taken)) {
+			await(&rounds);
 		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, has_work, w)) {
 			counter_add(&w->load.sleeps, 1);
 		}
