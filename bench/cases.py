@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from guests import OvsGuests, TestpmdGuests, WeftGuests
-from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle
+from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle, WeftVmq
 from tunnels import OvsTunnels
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
@@ -24,7 +24,7 @@ class Case:
     entries: int = 1 << 17            # cache entries that ours is given
     bar: float = None                 # highest ratio to Open vSwitch
     settle_s: int = 20                # for the caches to fill, at most
-    kind: str = "cost"                # cost, setup, resolve, idle or guests: methods of Runner
+    kind: str = "cost"                # cost, setup, resolve, idle, guests, vmq: methods of Runner
     idle_nics: int = 0                # guests: NICs that do nothing, beside the two
     tunnel: str = ""                  # vxlan or nvgre
     way: str = ""                     # with tunnel: encap, decap or route
@@ -91,6 +91,7 @@ CASES = (
     Case("guest-idle", "guest to guest, 10 k flows, 64 B, beside 256 idle NICs", "flows=10000",
          (WeftGuests,), kind="guests", idle_nics=256),
     *tunnel_cases(),
+    Case("vmq", "frames between two workers", "", (WeftVmq,), kind="vmq"),
 )
 
 # Cases that ./run-bench judge repeats with the other generator.
@@ -102,5 +103,6 @@ MAX_FLOW_BYTES = 128        # memory of a cached flow
 MAX_IDLE_SHARE = 0.03       # of a core, by a switch without traffic
 MAX_WAKE_US = 200           # from a frame that finds it asleep to the answer
 MAX_IDLE_NICS_COST = 1.05   # cycles beside 256 idle NICs, as a multiple of those without
+MAX_HANDOVER_CYCLES = 60    # a frame, both workers together, batches of 64
 MIN_SHARE_AT_1M = 0.5       # of our own rate at 10 k entries
 JUDGE_NOISE = 0.10          # two generators may differ by this much

@@ -25,6 +25,9 @@ def brief(figures):
     if "wake_us" in figures:
         return "%.1f %% of a core, answers in %.0f us" % (100 * figures["idle_share"],
                                                           figures["wake_us"])
+    if "handover" in figures:
+        return "%.0f cycles to cross, %d and %d frames lost" % (
+            figures["handover"], figures["others_drops"], figures["move_faults"])
     return "%6.2f Mpps, switch %6.1f cycles" % (figures["mpps"], figures["switch"])
 
 
@@ -104,6 +107,18 @@ def idle_rows(case, switch, kept):
             row("wake_us", ": ping that wakes it", "wake_us", "µs round trip", cases.MAX_WAKE_US)]
 
 
+def vmq_rows(case, switch, kept):
+    def row(metric, title, key, unit, bar):
+        value = middle(kept, key)
+        return with_bar({"case": case.name, "title": title, "switch": switch, "metric": metric,
+                         "value": value, "unit": unit, "reps": len(kept)}, bar, value <= bar)
+    return [row("handover", "a frame crosses to another worker", "handover", "cycles",
+                cases.MAX_HANDOVER_CYCLES),
+            row("fair", "lost by 15 ports beside one at ten times its share", "others_drops",
+                "frames", 0),
+            row("move", "lost or overtaken in 200 moves at 60 % load", "move_faults", "frames", 0)]
+
+
 def derived_rows(results):
     """What two cases say together: memory of a flow, and the rate kept at a million entries."""
     rows = []
@@ -164,6 +179,8 @@ def summarise(results, wanted):
                 rows.append(guest_row(case, kind.name, fine))
             elif case.kind == "setup":
                 rows.append(setup_row(case, kind.name, fine))
+            elif case.kind == "vmq":
+                rows += vmq_rows(case, kind.name, fine)
             elif case.kind == "idle":
                 rows += idle_rows(case, kind.name, fine)
             else:
