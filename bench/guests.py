@@ -32,12 +32,14 @@ def on_cpu_ns(pid):
 class Guests:
     """What all switches with guests have: a process of two guests, and how they are measured."""
 
-    nics = ()  # as weft-pmd names them
+    nics = ()    # as weft-pmd names them
+    driver = ()  # options of theirs
 
     def start(self, case):
         self.case = case
         self.launch(case)
-        self.guests = self.spawn_guests("pair", self.nics, "--poll", *case.guest_options())
+        self.guests = self.spawn_guests("pair", self.nics, "--poll", *self.driver,
+                                        *case.guest_options())
         self.ready()
         self.tell("resume")
 
@@ -126,6 +128,9 @@ class WeftGuests(Guests, Weft):
     """Two netvsc guests, and as many idle NICs as the case wants beside them."""
 
     nics = ("g0", "g1")
+    # As virtio's driver: received frames stay where the switch wrote them. Else the guest copies
+    # each, and the switch finds the buffer's lines at the guest's core.
+    driver = ("--driver", "rx_extmbuf_enable=1")
 
     def launch(self, case):
         self.options = ["--poll", "--vmbus-socket", self.place.path("vmbus.sock")]

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/distance.h"
 #include "bench/pcap.h"
 #include "bench/stat.h"
 #include "bench/stream.h"
@@ -15,7 +16,8 @@
 static const char usage[] =
 	"weft-bench stat [-i MS] [-n SAMPLES] [-a] [-j] [-v] [FILE]  what a frame costs right now\n"
 	"weft-bench release [FILE [LIMIT_MS]]  sends the flows that hold=N held back\n"
-	"weft-bench frames \"PORT:word=value,…\" FILE [N]  the first N frames as a capture file\n";
+	"weft-bench frames \"PORT:word=value,…\" FILE [N]  the first N frames as a capture file\n"
+	"weft-bench distance CPU CPU  TSC cycles that a cache line takes from one to the other\n";
 
 static int fail(const struct err *err)
 {
@@ -60,6 +62,21 @@ static int run_release(int argc, char **argv)
 										    : 0;
 }
 
+static int run_distance(int argc, char **argv)
+{
+	struct err err;
+	double cycles;
+
+	if (argc != 3) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (bench_distance(atoi(argv[1]), atoi(argv[2]), &cycles, &err))
+		return fail(&err);
+	printf("%.0f\n", cycles);
+	return 0;
+}
+
 static int run_frames(int argc, char **argv)
 {
 	static uint8_t frame[10240];
@@ -100,6 +117,8 @@ int main(int argc, char **argv)
 		return run_stat(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "release") == 0)
 		return run_release(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "distance") == 0)
+		return run_distance(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "frames") == 0)
 		return run_frames(argc - 1, argv + 1);
 	fputs(usage, stderr);

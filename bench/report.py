@@ -10,6 +10,7 @@ from statistics import median
 
 import cases
 
+MAX_DISTANCES = 1.4  # from core to core during one comparison: the largest to the smallest
 BLUE, GREY, GREEN, RED = "#2f6fb2", "#9aa5b1", "#3a8f4d", "#c0392b"
 
 
@@ -28,7 +29,8 @@ def brief(figures):
     if "handover" in figures:
         return "%.0f cycles to cross, %d and %d frames lost" % (
             figures["handover"], figures["others_drops"], figures["move_faults"])
-    return "%6.2f Mpps, switch %6.1f cycles" % (figures["mpps"], figures["switch"])
+    return "%6.2f Mpps, switch %6.1f cycles, cores %.0f … %.0f apart" % (
+        figures["mpps"], figures["switch"], *figures["distances"])
 
 
 def good(kept):
@@ -59,6 +61,7 @@ def guest_row(case, switch, kept):
     row["switch_max"] = max(f["switch"] for f in kept)
     row["rejected"] = sum(f["rejected"] for f in kept)
     row["others_busy"] = round(middle(kept, "others_busy"), 5)
+    row["distance"] = median(d for f in kept for d in f["distances"])
     return row
 
 
@@ -66,11 +69,20 @@ def with_bar(row, bar, met):
     return dict(row, bar=bar, met=bool(met))
 
 
+def same_place(*measured):
+    """Were the cores equally far apart all the while? A hypervisor may move them."""
+    distances = [d for figures in measured for d in figures["distances"]]
+    return max(distances) <= MAX_DISTANCES * min(distances)
+
+
 def ratio_row(case, weft, ovs):
     """The median of the ratios, each formed within one repetition; beside it that of the lowest
-    cycles of either, for neighbours of the machine can only slow a switch down."""
-    pairs = [w["switch"] / o["switch"] for w, o in zip(weft, ovs)
-             if "error" not in w and "error" not in o]
+    cycles of either, for neighbours of the machine can only slow a switch down. What guests cost
+    depends on how far their cores are: repetitions in which that changed do not count."""
+    both = [(w, o) for w, o in zip(weft, ovs) if "error" not in w and "error" not in o]
+    if case.kind == "guests":
+        both = [pair for pair in both if same_place(*pair)] or both
+    pairs = [w["switch"] / o["switch"] for w, o in both]
     if not pairs:
         return None
     quiet = min(f["switch"] for f in good(weft)) / min(f["switch"] for f in good(ovs))
@@ -147,8 +159,9 @@ def idle_nics_rows(results):
     """What idle NICs cost a busy one."""
     busy = results.get(("guest-64", "weft", "ours"), [])
     beside = results.get(("guest-idle", "weft", "ours"), [])
-    pairs = [b["switch"] / a["switch"] for a, b in zip(busy, beside)
-             if "error" not in a and "error" not in b]
+    both = [(a, b) for a, b in zip(busy, beside) if "error" not in a and "error" not in b]
+    pairs = [b["switch"] / a["switch"] for a, b in
+             [pair for pair in both if same_place(*pair)] or both]
     if not pairs:
         return []
     return [with_bar({"case": "guest-idle", "title": "cycles beside 256 idle NICs",
@@ -234,7 +247,8 @@ def print_costs(rows):
 
 
 def guest_remarks(row):
-    return "  %d samples rejected" % row["rejected"] if row["rejected"] else ""
+    rejected = ", %d samples rejected" % row["rejected"] if row["rejected"] else ""
+    return "  cores %.0f cycles apart%s" % (row["distance"], rejected)
 
 
 def print_guests(rows):

@@ -32,6 +32,7 @@ class Runner:
             switch = kind(place or self.place)
             label = "%s %s%s" % (case.name, kind.name, " (judge)" if place else "")
             started = time.monotonic()
+            distance = self.distance()
             try:
                 switch.start(case)
                 figures = getattr(self, case.kind)(case, switch)
@@ -40,11 +41,17 @@ class Runner:
                 figures = {"error": str(error)}
             finally:
                 switch.stop()
+            figures["distances"] = (distance, self.distance())
             key = "judge" if place else "ours"
             kept = self.results.setdefault((case.name, kind.name, key), [])
             kept.append(figures)
             say("  %-34s %s  (%.0f s)" % (label, report.brief(figures),
                                           time.monotonic() - started))
+
+    def distance(self):
+        """Cycles of a cache line from core to core. Under a hypervisor they may move."""
+        return float(run(find_program(self.place.build, "weft-bench"), "distance",
+                         str(self.place.core), str(self.place.control_core)))
 
     def cost(self, case, switch):
         """Cycles a frame once the caches are warm."""

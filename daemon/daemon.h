@@ -39,5 +39,6 @@ uint64_t show_rule_drops(const struct daemon *d, uint32_t id);
 
 // show.c: live object types, counters, and methods of the daemon's own.
 extern const struct object_type worker_type, fdb_type, flow_type, drop_type;
+extern const struct object_type way_type, neighbor_type; // show_hnv.c
 json_t *show_counters(void *ctx, const char *type, const char *name);
 int show_methods_add(struct daemon *d);

@@ -67,7 +67,7 @@ static int compare_records(const void *a, const void *b)
 	return order ? order : memcmp(&x->cfg.mac, &y->cfg.mac, sizeof(x->cfg.mac));
 }
 
-// Two records of one address, or of one MAC at different places, contradict each other.
+// Two records of one address contradict each other.
 static int check_twins(const struct placed_record *list, uint32_t n, struct err *err)
 {
 	for (uint32_t i = 1; i < n; i++) {
@@ -114,8 +114,40 @@ static int make_records(const struct model *model, const struct numbers *numbers
 	return ret;
 }
 
+static int compare_routes(const void *a, const void *b)
+{
+	const struct route_obj *x = container_of(*(const struct object *const *)a, struct route_obj,
+						 head);
+	const struct route_obj *y = container_of(*(const struct object *const *)b, struct route_obj,
+						 head);
+	int order = strcmp(x->network, y->network);
+
+	if (!order)
+		order = memcmp(&x->prefix, &y->prefix, sizeof(x->prefix));
+	return order ? order : x->metric < y->metric ? -1 : x->metric > y->metric;
+}
+
+// Which of two routes with the same metric would be taken?
+static int check_equal_routes(const struct object *const *objs, uint32_t n, struct err *err)
+{
+	const struct object **list = calloc(n + 1, sizeof(struct object *));
+	int ret = list ? 0 : -ENOMEM;
+
+	if (list && n) {
+		memcpy(list, objs, n * sizeof(struct object *));
+		qsort(list, n, sizeof(struct object *), compare_routes);
+	}
+	for (uint32_t i = 1; !ret && i < n; i++)
+		if (compare_routes(&list[i - 1], &list[i]) == 0)
+			ret = err_set(err, EEXIST,
+				      "route '%s': prefix: route %s has it, with the same metric",
+				      list[i]->name, list[i - 1]->name);
+	free(list);
+	return ret;
+}
+
 static int make_routes(const struct model *model, const struct numbers *numbers,
-		       struct hnv_cfg *cfg)
+		       struct hnv_cfg *cfg, struct err *err)
 {
 	const struct object *const *objs;
 	struct hnv_route_cfg *list = make_array(model, &route_type, sizeof(*list), &objs,
@@ -130,7 +162,7 @@ static int make_routes(const struct model *model, const struct numbers *numbers,
 		list[i].next_hop = r->next_hop;
 		list[i].metric = r->metric;
 	}
-	return list ? 0 : -ENOMEM;
+	return list ? check_equal_routes(objs, cfg->n_routes, err) : -ENOMEM;
 }
 
 // --- providers ---------------------------------------------------------------------------------
@@ -227,7 +259,7 @@ int hnv_wishes_make(const struct model *model, const struct numbers *numbers, st
 	if (!ret)
 		ret = make_records(model, numbers, cfg, err);
 	if (!ret)
-		ret = make_routes(model, numbers, cfg);
+		ret = make_routes(model, numbers, cfg, err);
 	if (!ret)
 		ret = make_providers(model, numbers, cfg);
 	if (ret == -ENOMEM)

@@ -316,6 +316,7 @@ static int init_control(struct daemon *d, struct err *err)
 		&switch_type, &port_type, &rule_type, &nic_type,
 		&record_type, &route_type, &provider_type, &provider_route_type,
 		&worker_type, &fdb_type,  &flow_type, &drop_type, &vmq_type,
+		&way_type, &neighbor_type,
 	};
 	struct control_cfg cfg = { .loop = d->loop, .helper = d->helper, .server = d->server,
 				   .types = { types, ARRAY_SIZE(types) }, .hooks = config_hooks,

@@ -9,19 +9,8 @@
 #include <rte_cycles.h>
 
 #include "daemon/daemon.h"
+#include "daemon/show.h"
 #include "vswitch/vswitch_ctl.h"
-
-#define MAX_ROWS 10000 // of one live list
-
-static void set_uint(json_t *obj, const char *key, uint64_t value)
-{
-	json_object_set_new(obj, key, json_integer((json_int_t)value));
-}
-
-static void set_name(json_t *obj, const char *key, const char *name)
-{
-	json_object_set_new(obj, key, json_string(name ? name : "?"));
-}
 
 // --- workers -----------------------------------------------------------------------------------
 
@@ -52,17 +41,17 @@ static json_t *worker_row(const struct daemon *d, unsigned int i)
 		bytes += (uint64_t)c->tables[level].n_used * flow_bytes(c->tables[level].stride);
 		misses += counter_get(&c->stats.misses[level]);
 	}
-	set_name(row, "name", name);
-	set_uint(row, "cpu", (uint64_t)worker_cpu(d->workers[i]));
-	set_uint(row, "busy_cycles", counter_get(&load->busy_cycles));
-	set_uint(row, "loops", counter_get(&load->loops));
-	set_uint(row, "sleeps", counter_get(&load->sleeps));
-	set_uint(row, "flows", flows);
-	set_uint(row, "flow_bytes", bytes);
-	set_uint(row, "misses", misses);
-	set_uint(row, "stale", counter_get(&c->stats.stale));
-	set_uint(row, "expired", counter_get(&c->stats.expired));
-	set_uint(row, "uncached", counter_get(&c->stats.uncached));
+	show_text(row, "name", name);
+	show_uint(row, "cpu", (uint64_t)worker_cpu(d->workers[i]));
+	show_uint(row, "busy_cycles", counter_get(&load->busy_cycles));
+	show_uint(row, "loops", counter_get(&load->loops));
+	show_uint(row, "sleeps", counter_get(&load->sleeps));
+	show_uint(row, "flows", flows);
+	show_uint(row, "flow_bytes", bytes);
+	show_uint(row, "misses", misses);
+	show_uint(row, "stale", counter_get(&c->stats.stale));
+	show_uint(row, "expired", counter_get(&c->stats.expired));
+	show_uint(row, "uncached", counter_get(&c->stats.uncached));
 	return row;
 }
 
@@ -94,7 +83,9 @@ const struct object_type worker_type = {
 static const struct field fdb_fields[] = {
 	FIELD_LIVE(switch, FIELD_STRING, .help = "switch"),
 	FIELD_LIVE(vlan, FIELD_UINT, .help = "VLAN, 0: the untagged network"),
+	FIELD_LIVE(subnet, FIELD_STRING, .help = "virtual subnet, in place of switch and VLAN"),
 	FIELD_LIVE(port, FIELD_STRING, .help = "port that it is behind"),
+	FIELD_LIVE(way, FIELD_STRING, .help = "way to the host that it is on"),
 	FIELD_LIVE(state, FIELD_STRING, .help = "static or learnt"),
 	FIELD_LIVE(age, FIELD_UINT, .unit = "s", .help = "since it was last seen"),
 };
@@ -118,14 +109,18 @@ static bool fdb_row(const struct fdb_entry *e, void *arg)
 	    !vswitch_domain(dump->d->vswitch, e->fid, &switch_id, &vid))
 		return true;
 	row = json_object();
-	set_name(row, "name", mac);
-	set_name(row, "switch", numbering_name(&numbers->switches, switch_id));
-	set_uint(row, "vlan", vid);
-	set_name(row, "port", numbering_name(&numbers->ports, e->port));
-	set_name(row, "state", e->state == FDB_STATIC ? "static" : "learnt");
-	set_uint(row, "age", e->age_s);
+	show_text(row, "name", mac);
+	if (switch_id == DOMAIN_SUBNET) {
+		show_text(row, "subnet", numbering_name(&numbers->subnets, vid));
+	} else {
+		show_text(row, "switch", numbering_name(&numbers->switches, switch_id));
+		show_uint(row, "vlan", vid);
+	}
+	show_place(dump->d, e->port, row);
+	show_text(row, "state", e->state == FDB_STATIC ? "static" : "learnt");
+	show_uint(row, "age", e->age_s);
 	json_array_append_new(dump->rows, row);
-	return json_array_size(dump->rows) < MAX_ROWS;
+	return json_array_size(dump->rows) < SHOW_MAX_ROWS;
 }
 
 static json_t *fdb_list(void *ctx, const char *name)
@@ -155,10 +150,10 @@ static const struct field flow_fields[] = {
 	FIELD_LIVE(bytes, FIELD_UINT, .help = "bytes so far"),
 };
 
-static void l1_match(const struct flow *f, char *text, size_t size)
+static void l1_match(const struct daemon *d, const struct flow *f, char *text, size_t size)
 {
 	struct packet p;
-	char src[32], dst[32];
+	char src[32], dst[32], way[80] = "an unknown host";
 
 	packet_from_keys(&f->key, NULL, &p);
 	mac_print(p.src, src, sizeof(src));
@@ -166,6 +161,10 @@ static void l1_match(const struct flow *f, char *text, size_t size)
 	snprintf(text, size, "%s > %s type %04x", src, dst, be16_to_cpu(p.ethertype));
 	if (p.tag)
 		snprintf(text + strlen(text), size - strlen(text), " vlan %u", p.tag & VID_MASK);
+	if (p.vsid && p.way)
+		show_way(d, p.way, way, sizeof(way));
+	if (p.vsid)
+		snprintf(text + strlen(text), size - strlen(text), " vsid %u from %s", p.vsid, way);
 }
 
 static void l2_match(const struct flow *f, const struct key6 *a, char *text, size_t size)
@@ -195,15 +194,17 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 	struct fdb_where where =
 		fdb_word(fdb_words(vswitch_fdb(d->vswitch)), f->dest % FDB_SLOTS);
 	const char *to = numbering_name(&d->numbers.ports, where.port);
+	char way[80];
 	const char *rule = wishes_rule_name(&d->numbers, p.rule);
 
+	if (where.tag == TAG_WAY) {
+		show_way(d, where.port, way, sizeof(way));
+		to = way;
+	}
 	switch ((enum op)p.op) {
 	case OP_FORWARD:
-		if (where.tag == TAG_WAY)
-			snprintf(text, size, "to way %u", where.port);
-		else
-			snprintf(text, size, "to %s%s", to ? to : "nobody",
-				 where.tag ? " tagged" : "");
+		snprintf(text, size, "to %s%s", to ? to : "nobody",
+			 where.tag & TAG_PRESENT ? " tagged" : "");
 		break;
 	case OP_FLOOD:
 		snprintf(text, size, "flood");
@@ -216,10 +217,7 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 			 rule ? " by rule " : "", rule ? rule : "");
 		break;
 	case OP_ROUTE:
-		if (where.tag == TAG_WAY)
-			snprintf(text, size, "route to way %u", where.port);
-		else
-			snprintf(text, size, "route to %s", to ? to : "nobody");
+		snprintf(text, size, "route to %s", to ? to : "nobody");
 		break;
 	case OP_ANSWER:
 		snprintf(text, size, "answer, or drop %s", drop_names[p.reason % DROP_N_REASONS]);
@@ -242,19 +240,19 @@ static json_t *flow_row(const struct daemon *d, unsigned int worker, int level, 
 		return NULL;
 	row = json_object();
 	snprintf(name, sizeof(name), "%u.%d.%u", worker, level + 1, index);
-	set_name(row, "name", name);
+	show_text(row, "name", name);
 	if (level == LEVEL1) {
-		set_name(row, "port", numbering_name(&d->numbers.ports, (uint16_t)f.key.w[2]));
-		l1_match(&f, text, sizeof(text));
+		show_text(row, "port", numbering_name(&d->numbers.ports, (uint16_t)f.key.w[2]));
+		l1_match(d, &f, text, sizeof(text));
 	} else {
 		l2_match(&f, a, text, sizeof(text));
 	}
-	set_uint(row, "level", level == LEVEL1 ? 1 : 2);
-	set_name(row, "match", text);
+	show_uint(row, "level", level == LEVEL1 ? 1 : 2);
+	show_text(row, "match", text);
 	flow_action(d, c, &f, text, sizeof(text));
-	set_name(row, "action", text);
-	set_uint(row, "packets", f.packets);
-	set_uint(row, "bytes", f.bytes);
+	show_text(row, "action", text);
+	show_uint(row, "packets", f.packets);
+	show_uint(row, "bytes", f.bytes);
 	return row;
 }
 
@@ -273,7 +271,7 @@ static json_t *flow_list(void *ctx, const char *name)
 
 		for (int level = 0; level < N_LEVELS; level++)
 			for (uint32_t i = 1;
-			     i <= c->tables[level].n_made && json_array_size(rows) < MAX_ROWS;
+			     i <= c->tables[level].n_made && json_array_size(rows) < SHOW_MAX_ROWS;
 			     i++) {
 				json_t *row = flow_row(d, w, level, i);
 
@@ -317,15 +315,15 @@ static json_t *drop_row(const struct daemon *d, const struct drop_record *r, uin
 		 (double)(now_tsc - r->tsc) / (double)rte_get_tsc_hz());
 	for (uint32_t i = 0; i < r->head_bytes && i < DROP_LOG_HEAD; i++)
 		snprintf(hex + 2 * i, 3, "%02x", r->head[i]);
-	set_name(row, "name", name);
-	set_name(row, "age", age);
-	set_name(row, "port", numbering_name(&d->numbers.ports, r->cause.port));
-	set_name(row, "direction", r->cause.dir == DROP_RX ? "in" : "out");
-	set_name(row, "reason", drop_names[r->cause.reason % DROP_N_REASONS]);
+	show_text(row, "name", name);
+	show_text(row, "age", age);
+	show_text(row, "port", numbering_name(&d->numbers.ports, r->cause.port));
+	show_text(row, "direction", r->cause.dir == DROP_RX ? "in" : "out");
+	show_text(row, "reason", drop_names[r->cause.reason % DROP_N_REASONS]);
 	if (rule)
-		set_name(row, "rule", rule);
-	set_uint(row, "bytes", r->frame_bytes);
-	set_name(row, "frame", hex);
+		show_text(row, "rule", rule);
+	show_uint(row, "bytes", r->frame_bytes);
+	show_text(row, "frame", hex);
 	return row;
 }
 
@@ -366,7 +364,7 @@ static json_t *drops_json(const struct port_counters *c, enum drop_dir dir)
 
 	for (int r = 0; r < DROP_N_REASONS; r++)
 		if (c->drops[dir][r])
-			set_uint(drops, drop_names[r], c->drops[dir][r]);
+			show_uint(drops, drop_names[r], c->drops[dir][r]);
 	return drops;
 }
 
@@ -377,17 +375,17 @@ static json_t *port_counters_json(const struct daemon *d, const char *port)
 	json_t *out = json_object();
 
 	devices_counters(d->devices, port, &c, &stats);
-	set_uint(out, "rx_packets", c.rx_packets);
-	set_uint(out, "rx_bytes", c.rx_bytes);
-	set_uint(out, "tx_packets", c.tx_packets);
-	set_uint(out, "tx_bytes", c.tx_bytes);
-	set_uint(out, "created", c.created);
-	set_uint(out, "consumed", c.consumed);
+	show_uint(out, "rx_packets", c.rx_packets);
+	show_uint(out, "rx_bytes", c.rx_bytes);
+	show_uint(out, "tx_packets", c.tx_packets);
+	show_uint(out, "tx_bytes", c.tx_bytes);
+	show_uint(out, "created", c.created);
+	show_uint(out, "consumed", c.consumed);
 	json_object_set_new(out, "rx_drops", drops_json(&c, DROP_RX));
 	json_object_set_new(out, "tx_drops", drops_json(&c, DROP_TX));
-	set_uint(out, "device_missed", stats.missed);
-	set_uint(out, "device_no_mbuf", stats.no_mbuf);
-	set_uint(out, "device_tx_errors", stats.tx_errors);
+	show_uint(out, "device_missed", stats.missed);
+	show_uint(out, "device_no_mbuf", stats.no_mbuf);
+	show_uint(out, "device_tx_errors", stats.tx_errors);
 	return out;
 }
 
@@ -451,7 +449,7 @@ json_t *show_counters(void *ctx, const char *type, const char *name)
 		if (name && strcmp(name, rule) != 0)
 			continue;
 		counters = json_object();
-		set_uint(counters, "drops", show_rule_drops(d, id) - d->rule_base[id]);
+		show_uint(counters, "drops", show_rule_drops(d, id) - d->rule_base[id]);
 		add_counters_of(rows, "rule", rule, counters);
 	}
 	if (!type || strcmp(type, "worker") == 0)
@@ -469,12 +467,12 @@ static int conservation(void *ctx, struct request *req, const json_t *params, js
 	json_t *out = json_object();
 
 	devices_conservation(d->devices, &c);
-	set_uint(out, "received", c.received);
-	set_uint(out, "created", c.created);
-	set_uint(out, "sent", c.sent);
-	set_uint(out, "consumed", c.consumed);
-	set_uint(out, "drops", c.dropped);
-	set_uint(out, "held", c.held);
+	show_uint(out, "received", c.received);
+	show_uint(out, "created", c.created);
+	show_uint(out, "sent", c.sent);
+	show_uint(out, "consumed", c.consumed);
+	show_uint(out, "drops", c.dropped);
+	show_uint(out, "held", c.held);
 	json_object_set_new(out, "balanced",
 			    json_boolean(c.received + c.created ==
 					 c.sent + c.consumed + c.dropped + c.held));

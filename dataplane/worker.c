@@ -21,7 +21,8 @@
 
 #define HANDOVER_SLOTS 2048 // frames in one worker-to-worker ring
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
-#define COLD_ROUNDS 128     // … but once in so many, at the latest
+#define COLD_SHARE 32       // … but in a 32nd of the time
+#define COLD_SAVED 4096     // TSC cycles of it, at most, are saved up
 #define AWAIT_LOOKS 64      // at the others' epochs, before the core is given to them …
 #define AWAIT_NS 20000      // … for so long at a time
 
@@ -29,6 +30,8 @@ struct worker {
 	struct worker_out out; // first: the switch sees this part
 	struct worker_load load;
 	struct idle idle;
+	uint64_t cold_tsc;   // when cold queues were last looked at
+	int64_t cold_cycles; // left of their share; below 0: spent in advance
 	// control: w, worker: r
 	RCU_POINTER(struct worker_plan) next_plan CACHE_ALIGNED;
 	// From worker i, the last from control, or NULL; released once made.
@@ -229,13 +232,12 @@ static void queue_move(struct worker_plan *plan, uint16_t from, uint16_t to)
 	plan->queues[to] = wq;
 }
 
-// Queues that stay empty while others are busy grow cold: looked at one after the other, few in a
-// round, so that hundreds of silent ports cost a busy one next to nothing. After a sleep all are
-// looked at again.
-static unsigned int receive_all(struct worker *w)
+// Queues that stay empty while others are busy grow cold: hundreds of silent ports share a 32nd of
+// the time that busy ones take. After a sleep all are looked at again.
+static unsigned int receive_hot(struct worker *w)
 {
 	struct worker_plan *plan = w->out.plan;
-	unsigned int work = 0, n_cold = plan->n_queues - plan->n_hot;
+	unsigned int work = 0;
 
 	for (uint16_t i = 0; i < plan->n_hot; i++) {
 		unsigned int n = receive(w, &plan->queues[i]);
@@ -245,22 +247,46 @@ static unsigned int receive_all(struct worker *w)
 			queue_move(plan, i--, --plan->n_hot);
 		work += n;
 	}
-	for (unsigned int i = 0; i < n_cold && i <= n_cold / COLD_ROUNDS; i++) {
-		uint16_t at = (uint16_t)(plan->n_hot + plan->next_cold % n_cold);
-		unsigned int n = receive(w, &plan->queues[at]);
-
-		plan->next_cold++;
-		if (!n)
-			continue;
-		work += n;
-		plan->queues[at].n_empty = 0;
-		queue_move(plan, at, plan->n_hot++);
-		n_cold--;
-	}
 	return work;
 }
 
-// Mostly for queues of ours; one that has just gone to another worker is passed on to it.
+// One after the other, one at least in a round without work.
+static unsigned int receive_cold(struct worker *w, bool busy)
+{
+	struct worker_plan *plan = w->out.plan;
+	unsigned int work = 0, looks = plan->n_queues - plan->n_hot;
+	uint64_t now = rte_rdtsc();
+
+	w->cold_cycles += (int64_t)(now - w->cold_tsc) / COLD_SHARE;
+	if (!busy || w->cold_cycles > COLD_SAVED)
+		w->cold_cycles = COLD_SAVED;
+	for (; looks && w->cold_cycles > 0; looks--) {
+		unsigned int n_cold = plan->n_queues - plan->n_hot;
+		uint16_t at = (uint16_t)(plan->n_hot + plan->next_cold++ % n_cold);
+		unsigned int n = receive(w, &plan->queues[at]);
+		uint64_t then = now;
+
+		if (n) {
+			work += n;
+			plan->queues[at].n_empty = 0;
+			queue_move(plan, at, plan->n_hot++);
+		}
+		now = rte_rdtsc();
+		w->cold_cycles -= (int64_t)(now - then);
+	}
+	w->cold_tsc = now;
+	return work;
+}
+
+static unsigned int receive_all(struct worker *w)
+{
+	unsigned int work = receive_hot(w);
+
+	if (unlikely(w->out.plan->n_hot < w->out.plan->n_queues))
+		work += receive_cold(w, work > 0);
+	return work;
+}
+
 static void send_handed(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {

@@ -132,7 +132,8 @@ static bool domain_equal(const struct sw_domain *a, const struct sw_domain *b)
 }
 
 // Ways by which floods of a subnet go to other hosts, behind its ports.
-static bool add_ways(const struct compiled *c, struct domain_id id, struct sw_domain **d)
+static bool add_ways(const struct compiled *c, const struct hnv_learnt *learnt,
+		     struct domain_id id, struct sw_domain **d)
 {
 	uint16_t *ways;
 	struct sw_domain *more;
@@ -141,7 +142,7 @@ static bool add_ways(const struct compiled *c, struct domain_id id, struct sw_do
 	if (id.switch_id != DOMAIN_SUBNET || !c->hnv->n_ways)
 		return true;
 	ways = calloc(c->hnv->n_ways, sizeof(*ways));
-	n = ways ? hnv_image_flood(c->hnv, id.vid, ways) : 0;
+	n = ways ? hnv_image_flood(c->hnv, learnt, id.vid, ways) : 0;
 	more = ways ? realloc(*d, sizeof(**d) + ((*d)->n + n) * sizeof((*d)->members[0])) : NULL;
 	for (uint32_t i = 0; more && i < n; i++)
 		more->members[more->n++] = (struct sw_member){ ways[i], TAG_WAY };
@@ -153,7 +154,8 @@ static bool add_ways(const struct compiled *c, struct domain_id id, struct sw_do
 
 // The members of domain `fid`; the one in force if it is the same.
 static const struct sw_domain *make_domain(const struct compiled *c, const struct vswitch_cfg *cfg,
-					   const struct compiled *old, uint16_t fid)
+					   const struct compiled *old,
+					   const struct hnv_learnt *learnt, uint16_t fid)
 {
 	struct domain_id id = c->ids[fid];
 	struct sw_domain *d = malloc(sizeof(*d) + cfg->n_ports * sizeof(d->members[0]));
@@ -168,7 +170,7 @@ static const struct sw_domain *make_domain(const struct compiled *c, const struc
 			d->members[d->n++] =
 				(struct sw_member){ p->index, port_cfg_tag_in(p, id) };
 	}
-	if (!add_ways(c, id, &d)) {
+	if (!add_ways(c, learnt, id, &d)) {
 		free(d);
 		return NULL;
 	}
@@ -180,7 +182,8 @@ static const struct sw_domain *make_domain(const struct compiled *c, const struc
 }
 
 static int make_domains(struct compiled *c, const struct vswitch_cfg *cfg,
-			const struct compiled *old, struct err *err)
+			const struct compiled *old, const struct compile_state *state,
+			struct err *err)
 {
 	const struct sw_domain **domains = calloc(c->snap->n_domains + 1, sizeof(*domains));
 
@@ -188,7 +191,7 @@ static int make_domains(struct compiled *c, const struct vswitch_cfg *cfg,
 	for (uint32_t fid = 1; domains && fid < c->snap->n_domains; fid++) {
 		if (!c->ids[fid].used)
 			continue;
-		domains[fid] = make_domain(c, cfg, old, (uint16_t)fid);
+		domains[fid] = make_domain(c, cfg, old, &state->hnv.learnt, (uint16_t)fid);
 		if (!domains[fid])
 			domains = NULL;
 	}
@@ -384,18 +387,28 @@ static int fix_port(struct compiled *c, const struct sw_port_cfg *p, uint32_t *r
 	return ret;
 }
 
-// Sorted; where records and a port have one address, the port has it.
-static void sort_fixed(struct compiled *c)
+// Sorted; where records and a port have one address, the port has it. Records that put an address
+// on two hosts contradict each other.
+static int sort_fixed(struct compiled *c, struct err *err)
 {
 	uint32_t kept = 0;
 
 	if (c->n_fixed)
 		qsort(c->fixed, c->n_fixed, sizeof(*c->fixed), compare_fixed);
-	for (uint32_t i = 0; i < c->n_fixed; i++)
-		if (!kept || c->fixed[kept - 1].fid != c->fixed[i].fid ||
-		    !mac_equal(c->fixed[kept - 1].mac, c->fixed[i].mac))
-			c->fixed[kept++] = c->fixed[i];
+	for (uint32_t i = 0; i < c->n_fixed; i++) {
+		const struct static_mac *s = &c->fixed[i], *last = &c->fixed[kept - 1];
+
+		if (!kept || last->fid != s->fid || !mac_equal(last->mac, s->mac))
+			c->fixed[kept++] = *s;
+		else if (last->tag == TAG_WAY && last->port != s->port)
+			return err_set(err, EEXIST,
+				       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:"
+				       "%02x on two hosts",
+				       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3],
+				       s->mac.b[4], s->mac.b[5]);
+	}
 	c->n_fixed = kept;
+	return 0;
 }
 
 static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct err *err)
@@ -414,8 +427,7 @@ static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct 
 					(struct static_mac){ im->fids[r->subnet],
 							     im->record_ways[i], TAG_WAY, r->mac });
 	}
-	sort_fixed(c);
-	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : 0;
+	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : sort_fixed(c, err);
 }
 
 void vswitch_cfg_drop(struct vswitch_cfg *cfg)
@@ -471,7 +483,7 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_
 	if (!ret)
 		ret = make_hnv(c, cfg->hnv, old, state, err);
 	if (!ret)
-		ret = make_domains(c, cfg, old, err);
+		ret = make_domains(c, cfg, old, state, err);
 	if (!ret)
 		ret = make_ports(c, cfg, old, &state->next_gen, err);
 	if (!ret)
@@ -483,5 +495,60 @@ int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_
 	}
 	c->snap->version = old ? old->snap->version + 1 : 1;
 	*out = c;
+	return 0;
+}
+
+// --- a host that is learnt, or forgotten -------------------------------------------------------
+
+// The domain's ports, and the ways that it has now.
+static struct sw_domain *domain_anew(const struct compiled *c, const struct compile_state *state,
+				     uint16_t fid)
+{
+	const struct sw_domain *now = c->snap->domains[fid];
+	struct sw_domain *d = malloc(sizeof(*d) + now->n * sizeof(d->members[0]));
+
+	if (!d)
+		return NULL;
+	*d = *now;
+	d->n = 0;
+	for (uint16_t i = 0; i < now->n; i++)
+		if (now->members[i].tag != TAG_WAY)
+			d->members[d->n++] = now->members[i];
+	if (add_ways(c, &state->hnv.learnt, c->ids[fid], &d))
+		return d;
+	free(d);
+	return NULL;
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+	void *copy = malloc(size);
+
+	return copy ? memcpy(copy, from, size) : NULL;
+}
+
+int compiled_relearn(struct compiled *c, struct compile_state *state, uint16_t fid,
+		     struct snapshot_ref *ref)
+{
+	struct snapshot *before = c->snap, *snap = copy_of(before, sizeof(*before));
+	const struct sw_domain **domains =
+		copy_of(before->domains, (before->n_domains + 1) * sizeof(*domains));
+	struct rcu *rcu = state->hnv.rcu;
+	int ret = snap && domains ? hnv_image_relearn(c->hnv, &state->hnv) : -ENOMEM;
+
+	if (!ret)
+		domains[fid] = domain_anew(c, state, fid);
+	if (ret || !domains[fid]) {
+		free(snap);
+		free(domains);
+		return ret ? ret : -ENOMEM;
+	}
+	snap->domains = domains;
+	snap->version++;
+	rcu_set(&ref->now, snap);
+	c->snap = snap;
+	rcu_retire(rcu, free, (void *)before->domains[fid]);
+	rcu_retire(rcu, free, (void *)before->domains);
+	rcu_retire(rcu, free, before);
 	return 0;
 }

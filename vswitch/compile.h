@@ -18,8 +18,6 @@ struct domain_id {
 	bool used;
 };
 
-#define DOMAIN_SUBNET 0xffffu // in place of a switch
-
 // What is not of one configuration but goes through all.
 struct compile_state {
 	uint32_t next_gen; // the next unused generation number
@@ -42,6 +40,12 @@ struct compiled {
 // are destroyed, also on failure.
 int compile(struct vswitch_cfg *cfg, const struct compiled *old, struct compile_state *state,
 	    struct compiled **out, struct err *err);
+
+// Follows state's hosts that are learnt, one of subnet `fid` having come or gone: index, neighbours
+// and the subnet's floods. No other configuration may be prepared meanwhile. 0, or -ENOMEM,
+// -ENOSPC: what is missing comes with the next call.
+int compiled_relearn(struct compiled *c, struct compile_state *state, uint16_t fid,
+		     struct snapshot_ref *ref);
 
 // Frees the frame of c, and the ports and domains that `other` (may be NULL) does not share.
 void compiled_free(struct compiled *c, const struct compiled *other);

@@ -6,6 +6,14 @@
 
 #include "vswitch/hnv_tables.h"
 
+bool ip_prefix_has(const struct ip_prefix *p, const struct ip_address *a)
+{
+	uint8_t rest = p->len % 8;
+
+	return p->family == a->family && memcmp(p->addr, a->b, p->len / 8) == 0 &&
+	       (!rest || (p->addr[p->len / 8] ^ a->b[p->len / 8]) >> (8 - rest) == 0);
+}
+
 static uint64_t mix(uint64_t a, uint64_t b)
 {
 	uint64_t h = (a ^ 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull;
@@ -28,14 +36,14 @@ static uint32_t power_of_two(uint32_t n)
 
 struct hnv_index {
 	uint32_t subnet_mask, way_mask;
-	const struct hnv_subnet **subnets; // [subnet_mask + 1], open addressing
+	const struct hnv_subnet **subnets[HNV_N_ENCAPS]; // [subnet_mask + 1], open addressing
 	const struct way *ways;
 	uint16_t *numbers; // [way_mask + 1], 0: empty
 };
 
-static uint64_t hash_vsid(uint8_t encap, uint32_t vsid)
+static uint64_t hash_vsid(uint32_t vsid)
 {
-	return mix(vsid, encap);
+	return mix(vsid, 0);
 }
 
 static uint64_t hash_provider(uint8_t encap, const struct ip_address *a)
@@ -43,26 +51,41 @@ static uint64_t hash_provider(uint8_t encap, const struct ip_address *a)
 	return mix(load_u64(a->b) + encap, load_u64(a->b + 8) + a->family);
 }
 
+// Unless the number is taken.
+static void add_subnet(struct hnv_index *ix, uint8_t encap, const struct hnv_subnet *subnet)
+{
+	const struct hnv_subnet **table = ix->subnets[encap];
+	uint64_t at = hash_vsid(subnet->vsid);
+
+	while (table[at & ix->subnet_mask] && table[at & ix->subnet_mask]->vsid != subnet->vsid)
+		at++;
+	if (!table[at & ix->subnet_mask])
+		table[at & ix->subnet_mask] = subnet;
+}
+
 struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint32_t n_subnets,
 				   const struct way *ways, const uint16_t *numbers, uint32_t n_ways)
 {
 	uint32_t n_s = power_of_two(2 * n_subnets), n_w = power_of_two(2 * n_ways);
-	struct hnv_index *ix = calloc(1, sizeof(*ix) + n_s * sizeof(void *) + n_w * 2);
+	struct hnv_index *ix =
+		calloc(1, sizeof(*ix) + HNV_N_ENCAPS * n_s * sizeof(void *) + n_w * 2);
 
 	if (!ix)
 		return NULL;
 	ix->subnet_mask = n_s - 1;
 	ix->way_mask = n_w - 1;
-	ix->subnets = (const struct hnv_subnet **)(ix + 1);
-	ix->numbers = (uint16_t *)(ix->subnets + n_s);
+	ix->subnets[0] = (const struct hnv_subnet **)(ix + 1);
+	for (int encap = 1; encap < HNV_N_ENCAPS; encap++)
+		ix->subnets[encap] = ix->subnets[encap - 1] + n_s;
+	ix->numbers = (uint16_t *)(ix->subnets[HNV_N_ENCAPS - 1] + n_s);
 	ix->ways = ways;
-	for (uint32_t i = 0; i < n_subnets; i++) {
-		uint64_t at = hash_vsid(subnets[i]->encap, subnets[i]->vsid);
-
-		while (ix->subnets[at & ix->subnet_mask])
-			at++;
-		ix->subnets[at & ix->subnet_mask] = subnets[i];
-	}
+	for (uint32_t i = 0; i < n_subnets; i++)
+		add_subnet(ix, subnets[i]->encap, subnets[i]);
+	// A record may ask for the other encapsulation: where nobody has the number there, it means
+	// the same subnet.
+	for (uint32_t i = 0; i < n_subnets; i++)
+		for (uint8_t encap = 0; encap < HNV_N_ENCAPS; encap++)
+			add_subnet(ix, encap, subnets[i]);
 	for (uint32_t i = 0; i < n_ways; i++) {
 		const struct way *w = &ways[numbers[i] - WAY_FIRST];
 		uint64_t at = hash_provider(w->encap, &w->provider);
@@ -76,19 +99,19 @@ struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint
 
 const struct hnv_subnet *hnv_find_subnet(const struct hnv *hnv, uint8_t encap, uint32_t vsid)
 {
-	const struct hnv_index *ix = hnv->index;
+	const struct hnv_index *ix = rcu_get(&hnv->index);
 
-	for (uint64_t at = hash_vsid(encap, vsid);; at++) {
-		const struct hnv_subnet *s = ix->subnets[at & ix->subnet_mask];
+	for (uint64_t at = hash_vsid(vsid);; at++) {
+		const struct hnv_subnet *s = ix->subnets[encap][at & ix->subnet_mask];
 
-		if (!s || (s->vsid == vsid && s->encap == encap))
+		if (!s || s->vsid == vsid)
 			return s;
 	}
 }
 
 uint16_t hnv_find_way(const struct hnv *hnv, uint8_t encap, const struct ip_address *provider)
 {
-	const struct hnv_index *ix = hnv->index;
+	const struct hnv_index *ix = rcu_get(&hnv->index);
 
 	for (uint64_t at = hash_provider(encap, provider);; at++) {
 		uint16_t number = ix->numbers[at & ix->way_mask];

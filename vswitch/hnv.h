@@ -43,6 +43,9 @@ static inline struct ip_address ip_address_of(uint8_t family, const uint8_t *b)
 	return a;
 }
 
+// Is the address in the prefix?
+bool ip_prefix_has(const struct ip_prefix *p, const struct ip_address *a);
+
 // --- what is asked for ---------------------------------------------------------------------------
 
 enum hnv_encap { HNV_NVGRE, HNV_VXLAN, HNV_N_ENCAPS };
@@ -161,7 +164,7 @@ struct hnv {
 	const struct hnv_subnet *const *by_fid; // [65536]; NULL: not a subnet
 	const struct hnv_underlay *const
 		*underlays; // by port index, [PORT_SLOTS]; NULL: no underlay
-	const struct hnv_index *index;
+	RCU_POINTER(const struct hnv_index) index; // replaced when a host is learnt
 	struct hnv_neighbors *neighbors; // shared by all snapshots, RCU-safe
 	const struct way *ways;                // [WAY_MAX], shared by all snapshots
 };

@@ -9,8 +9,10 @@
 int hnv_shared_init(struct hnv_shared *s, struct rcu *rcu, struct err *err)
 {
 	*s = (struct hnv_shared){ .rcu = rcu, .ways = calloc(WAY_MAX, sizeof(*s->ways)) };
-	if (!s->ways)
-		return err_set(err, ENOMEM, "no memory for ways");
+	s->learnt.peers = calloc(HNV_PEERS_MAX, sizeof(*s->learnt.peers));
+	s->learnt.customers = calloc(HNV_CUSTOMERS_MAX, sizeof(*s->learnt.customers));
+	if (!s->ways || !s->learnt.peers || !s->learnt.customers)
+		return err_set(err, ENOMEM, "no memory for virtual networks");
 	return hnv_neighbors_create(rcu, &s->neighbors, err);
 }
 
@@ -19,6 +21,8 @@ void hnv_shared_fini(struct hnv_shared *s)
 	for (uint32_t i = 0; s->ways && i < WAY_MAX; i++)
 		free((void *)s->ways[i].now.rcu_ptr);
 	free(s->ways);
+	free(s->learnt.peers);
+	free(s->learnt.customers);
 	hnv_neighbors_destroy(s->neighbors);
 }
 
@@ -93,16 +97,9 @@ static bool make_subnets(struct hnv_image *im)
 			.gateway = { s->gateway[0], s->gateway[1] },
 		};
 		im->by_fid[im->subnets[i].fid] = &im->subnets[i];
+		im->learns |= s->learning;
 	}
 	return true;
-}
-
-static bool prefix_has(const struct ip_prefix *p, const struct ip_address *a)
-{
-	uint8_t rest = p->len % 8;
-
-	return p->family == a->family && memcmp(p->addr, a->b, p->len / 8) == 0 &&
-	       (!rest || (p->addr[p->len / 8] ^ a->b[p->len / 8]) >> (8 - rest) == 0);
 }
 
 // One line of a network's table on its way there.
@@ -150,7 +147,7 @@ static const struct hnv_subnet *hop_subnet(const struct network_line *lines, uin
 			high = middle;
 	}
 	for (; low < n && lines[low].network == r->network; low++)
-		if (prefix_has(&lines[low].route.prefix, &r->next_hop))
+		if (ip_prefix_has(&lines[low].route.prefix, &r->next_hop))
 			return lines[low].route.subnet;
 	return NULL;
 }
@@ -218,143 +215,6 @@ static bool make_networks(struct hnv_image *im)
 	return ok;
 }
 
-// --- ways --------------------------------------------------------------------------------------
-
-struct way_key {
-	struct ip_address provider;
-	uint8_t encap;
-	uint32_t record;
-};
-
-static int compare_keys(const void *a, const void *b)
-{
-	const struct way_key *x = a, *y = b;
-	int order = memcmp(&x->provider, &y->provider, sizeof(x->provider));
-
-	return order ? order : x->encap - y->encap;
-}
-
-static bool is_ours(const struct hnv_cfg *cfg, const struct ip_address *a)
-{
-	for (uint32_t i = 0; i < cfg->n_providers; i++)
-		if (ip_address_equal(&cfg->providers[i].address, a))
-			return true;
-	return false;
-}
-
-// A number that neither image uses. 0: none.
-static uint16_t fresh_way(struct hnv_shared *s, const uint8_t *taken)
-{
-	for (uint32_t i = 0; i < WAY_MAX; i++) {
-		uint32_t at = (s->next_way + i) % WAY_MAX;
-
-		if (taken[at])
-			continue;
-		s->next_way = (at + 1) % WAY_MAX;
-		return (uint16_t)(WAY_FIRST + at);
-	}
-	return 0;
-}
-
-// Numbers for keys[n], sorted: those of `old` where it has them.
-static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_t n,
-		       struct hnv_shared *s, const struct hnv_image *old)
-{
-	uint8_t *taken = calloc(WAY_MAX, 1);
-	uint16_t way = 0;
-
-	if (!taken)
-		return -ENOMEM;
-	for (uint32_t i = 0; old && i < old->n_ways; i++)
-		taken[old->ways[i] - WAY_FIRST] = 1;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct way_key *k = &keys[i];
-
-		if (i == 0 || compare_keys(&keys[i - 1], k) != 0) {
-			way = old ? hnv_find_way(&old->hnv, k->encap, &k->provider) : 0;
-			if (!way)
-				way = fresh_way(s, taken);
-			if (!way) {
-				free(taken);
-				return -ENOSPC;
-			}
-			taken[way - WAY_FIRST] = 1;
-			// Nobody looks at a fresh number before it is published.
-			s->ways[way - WAY_FIRST].provider = k->provider;
-			s->ways[way - WAY_FIRST].encap = k->encap;
-			im->ways[im->n_ways++] = way;
-		}
-		im->record_ways[k->record] = way;
-	}
-	free(taken);
-	return 0;
-}
-
-static int make_ways(struct hnv_image *im, struct hnv_shared *s, const struct hnv_image *old)
-{
-	struct way_key *keys = calloc(im->cfg.n_records + 1, sizeof(*keys));
-	uint32_t n = 0;
-	int ret;
-
-	im->record_ways = calloc(im->cfg.n_records + 1, sizeof(*im->record_ways));
-	im->ways = calloc(im->cfg.n_records + 1, sizeof(*im->ways));
-	if (!keys || !im->record_ways || !im->ways) {
-		free(keys);
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < im->cfg.n_records; i++) {
-		const struct hnv_record_cfg *r = &im->cfg.records[i];
-
-		if (r->provider.family && !is_ours(&im->cfg, &r->provider))
-			keys[n++] = (struct way_key){ r->provider, r->encap, i };
-	}
-	if (n)
-		qsort(keys, n, sizeof(*keys), compare_keys);
-	ret = number_ways(im, keys, n, s, old);
-	free(keys);
-	return ret;
-}
-
-static int compare_ways(const void *a, const void *b)
-{
-	return *(const uint16_t *)a - *(const uint16_t *)b;
-}
-
-uint32_t hnv_image_flood(const struct hnv_image *im, uint16_t subnet, uint16_t *ways)
-{
-	uint32_t low = 0, high = im->cfg.n_records, n = 0, kept = 0;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (im->cfg.records[middle].subnet < subnet)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < im->cfg.n_records && im->cfg.records[low].subnet == subnet; low++)
-		if (im->record_ways[low] && (!n || ways[n - 1] != im->record_ways[low])) {
-			ways[n++] = im->record_ways[low];
-			if (n < im->n_ways)
-				continue;
-			// As many as there can be: time to leave out those that are there twice.
-			qsort(ways, n, sizeof(*ways), compare_ways);
-			kept = 0;
-			for (uint32_t i = 0; i < n; i++)
-				if (!kept || ways[kept - 1] != ways[i])
-					ways[kept++] = ways[i];
-			if (kept == im->n_ways)
-				return kept; // all of them
-			n = kept;
-		}
-	if (n)
-		qsort(ways, n, sizeof(*ways), compare_ways);
-	for (uint32_t i = kept = 0; i < n; i++)
-		if (!kept || ways[kept - 1] != ways[i])
-			ways[kept++] = ways[i];
-	return kept;
-}
-
 // --- the whole ---------------------------------------------------------------------------------
 
 static bool make_underlays(struct hnv_image *im)
@@ -382,33 +242,26 @@ static bool make_underlays(struct hnv_image *im)
 
 static int make_image(struct hnv_image *im, struct hnv_shared *s, const struct hnv_image *old)
 {
-	const struct hnv_subnet **list;
 	int ret;
 
 	if (!make_subnets(im) || !make_networks(im) || !make_underlays(im))
 		return -ENOMEM;
-	ret = make_ways(im, s, old);
+	ret = hnv_image_number_ways(im, s, old);
 	if (ret)
 		return ret;
 	im->underlay = underlay_create(&im->cfg, s->ways, im->ways, im->n_ways,
 				       old ? old->underlay : NULL);
-	list = calloc(im->cfg.n_subnets + 1, sizeof(*list));
-	for (uint32_t i = 0; list && i < im->cfg.n_subnets; i++)
-		list[i] = &im->subnets[i];
 	im->hnv = (struct hnv){
 		.router_mac = im->cfg.router_mac,
 		.vxlan_port = im->cfg.vxlan_port,
 		.codecs = { im->cfg.codecs[0], im->cfg.codecs[1] },
 		.by_fid = im->by_fid,
 		.underlays = im->underlays,
-		.index = list ? hnv_index_create(list, im->cfg.n_subnets, s->ways, im->ways,
-						 im->n_ways)
-			      : NULL,
+		.index = { hnv_image_make_index(im, s) },
 		.neighbors = s->neighbors,
 		.ways = s->ways,
 	};
-	free(list);
-	return im->hnv.index && im->underlay ? 0 : -ENOMEM;
+	return im->hnv.index.rcu_ptr && im->underlay ? 0 : -ENOMEM;
 }
 
 int hnv_image_create(const struct hnv_cfg *cfg, uint16_t *fids, struct hnv_shared *shared,
@@ -454,7 +307,7 @@ void hnv_image_destroy(void *arg)
 	free(im->networks);
 	free(im->ways);
 	free(im->record_ways);
-	free((void *)im->hnv.index);
+	free((void *)im->hnv.index.rcu_ptr);
 	underlay_destroy(im->underlay);
 	free(im);
 }

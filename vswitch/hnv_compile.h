@@ -4,6 +4,7 @@
 // change when one is published (vswitch/hnv_publish.c). Called by compile.c. control.
 #pragma once
 
+#include "vswitch/hnv_learn.h"
 #include "vswitch/hnv_tables.h"
 #include "vswitch/snapshot.h"
 #include "vswitch/underlay.h"
@@ -14,6 +15,7 @@ struct hnv_shared {
 	struct way *ways; // [WAY_MAX]
 	struct hnv_neighbors *neighbors;
 	uint32_t next_way; // where the search for a free number begins, less WAY_FIRST
+	struct hnv_learnt learnt;
 };
 
 int hnv_shared_init(struct hnv_shared *s, struct rcu *rcu, struct err *err);
@@ -31,8 +33,9 @@ struct hnv_image {
 	struct hnv_plain *plain;                 // [cfg.n_providers]
 	struct hnv_network **networks;           // [n_networks]
 	uint32_t n_networks;
-	uint16_t *ways;        // numbers in use
-	uint32_t n_ways;
+	uint16_t *ways;        // numbers in use: of records, then of hosts learnt
+	uint32_t n_ways, n_fixed_ways;
+	bool learns;           // some subnet does
 	uint16_t *record_ways; // by record; 0: on this host, or nowhere
 	struct underlay *underlay;
 };
@@ -46,8 +49,29 @@ void hnv_image_destroy(void *image); // NULL is fine; also for rcu_retire
 // Is the image what cfg asks for?
 bool hnv_image_is(const struct hnv_image *image, const struct hnv_cfg *cfg);
 
+// --- ways; hnv_ways.c --------------------------------------------------------------------------
+
+// Numbers all ways of a new image. 0, -ENOMEM or -ENOSPC.
+int hnv_image_number_ways(struct hnv_image *image, struct hnv_shared *shared,
+			  const struct hnv_image *old);
+
+// The index of an image whose subnets and ways are there. NULL: no memory.
+struct hnv_index *hnv_image_make_index(const struct hnv_image *image, const struct hnv_shared *s);
+
+// Makes the image know the hosts that were learnt, and no others. The same numbers stay. 0, or
+// -ENOMEM, -ENOSPC: nothing has changed.
+int hnv_image_relearn(struct hnv_image *image, struct hnv_shared *shared);
+
+// Is there a record of this customer address? subnet: its id.
+bool hnv_image_has_record(const struct hnv_image *image, uint16_t subnet,
+			  const struct ip_address *customer);
+
+// Is it the address of one of our providers?
+bool hnv_cfg_is_ours(const struct hnv_cfg *cfg, const struct ip_address *a);
+
 // The ways that floods of a subnet take, into ways[n_ways]; returns how many.
-uint32_t hnv_image_flood(const struct hnv_image *image, uint16_t subnet, uint16_t *ways);
+uint32_t hnv_image_flood(const struct hnv_image *image, const struct hnv_learnt *learnt,
+			 uint16_t subnet, uint16_t *ways);
 
 static inline bool hnv_image_has_underlay(const struct hnv_image *image, uint16_t port)
 {
@@ -64,3 +88,7 @@ void hnv_publish(struct hnv_shared *s, struct fdb *fdb, const struct hnv_image *
 // Makes the headers of the ways that begin with neighbour n (NULL: all) anew.
 void hnv_refresh_ways(struct hnv_shared *s, const struct hnv_image *image,
 		      const struct underlay_neighbor *n);
+
+// Takes the headers from those of ways[n] that are not in image `to` (NULL: none is).
+void hnv_end_ways(struct hnv_shared *s, const uint16_t *ways, uint32_t n,
+		  const struct hnv_image *to);

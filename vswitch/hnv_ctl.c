@@ -7,14 +7,6 @@
 
 #include "vswitch/vswitch_ctl.h"
 
-bool ip_prefix_has(const struct ip_prefix *p, const struct ip_address *a)
-{
-	uint8_t rest = p->len % 8;
-
-	return p->family == a->family && memcmp(p->addr, a->b, p->len / 8) == 0 &&
-	       (!rest || (p->addr[p->len / 8] ^ a->b[p->len / 8]) >> (8 - rest) == 0);
-}
-
 static bool prefixes_overlap(const struct ip_prefix *a, const struct ip_prefix *b)
 {
 	const struct ip_prefix *wide = a->len < b->len ? a : b, *narrow = wide == a ? b : a;
@@ -195,6 +187,29 @@ static int overlap(const char *field, const struct ip_prefix *p, const struct ip
 		       b, of->name);
 }
 
+// Two subnets have one number, by different encapsulations: no record of either may ask for that of
+// the other.
+static int check_foreign(const struct subnet_obj *a, const struct subnet_obj *b,
+			 const struct model *model, struct err *err)
+{
+	const struct object *const *objs;
+	size_t n = model_list(model, &record_type, &objs);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct record_obj *r = container_of(objs[i], struct record_obj, head);
+		bool of_a = strcmp(r->subnet, a->head.name) == 0;
+
+		if (r->encap == RECORD_AUTO || (!of_a && strcmp(r->subnet, b->head.name) != 0))
+			continue;
+		if ((enum hnv_encap)(r->encap - RECORD_NVGRE) != (of_a ? a : b)->encap)
+			return err_set(err, EEXIST,
+				       "vsid: %u is subnet %s's too, and record %s asks for "
+				       "another encap than its subnet",
+				       a->vsid, b->head.name, r->head.name);
+	}
+	return 0;
+}
+
 // Against all others: VSIDs are of the fabric, prefixes of the network.
 static int check_others(const struct subnet_obj *s, const struct model *model, struct err *err)
 {
@@ -210,6 +225,10 @@ static int check_others(const struct subnet_obj *s, const struct model *model, s
 		if (o->vsid == s->vsid && o->encap == s->encap)
 			return err_set(err, EEXIST, "vsid: %u of %s is subnet %s's", s->vsid,
 				       encap_words[s->encap], o->head.name);
+		if (o->vsid == s->vsid)
+			ret = check_foreign(s, o, model, err);
+		if (ret)
+			return ret;
 		if (strcmp(o->network, s->network) != 0)
 			continue;
 		ret = overlap("prefix", &s->prefix, &o->prefix, &o->head, err);
@@ -262,22 +281,59 @@ static const struct field record_fields[] = {
 	       .help = "how frames travel to it; auto: as the subnet says"),
 };
 
-// Has this host a provider address that leads there: any of the family, since what is on no link
-// goes to a gateway or by a provider route?
-static int check_reachable(const struct ip_address *to, const struct model *model, struct err *err)
+// The link of a provider address.
+static struct ip_prefix link_of(const struct provider_obj *p)
+{
+	struct ip_prefix link = { .family = p->address.family, .len = p->prefix_length };
+
+	memcpy(link.addr, p->address.b, sizeof(link.addr));
+	for (unsigned int bit = link.len; bit < sizeof(link.addr) * 8; bit++)
+		link.addr[bit / 8] &= (uint8_t)~(0x80u >> bit % 8);
+	return link;
+}
+
+// Has this host a link, a gateway or a provider route that leads there?
+static bool is_reachable(const struct ip_address *to, const struct model *model)
 {
 	const struct object *const *objs;
 	size_t n = model_list(model, &provider_type, &objs);
-	char text[64];
 
+	for (size_t i = 0; i < n; i++) {
+		const struct provider_obj *p = container_of(objs[i], struct provider_obj, head);
+		struct ip_prefix link = link_of(p);
+
+		if (ip_prefix_has(&link, to) || p->gateway.family == to->family)
+			return true;
+	}
+	n = model_list(model, &provider_route_type, &objs);
 	for (size_t i = 0; i < n; i++)
-		if (container_of(objs[i], struct provider_obj, head)->address.family == to->family)
-			return 0;
-	ip_address_print(to, text, sizeof(text));
-	return err_set(err, ENOENT,
-		       "provider: %s cannot be reached, this host has no IPv%u provider address; "
-		       "weft add provider",
-		       text, to->family);
+		if (ip_prefix_has(&container_of(objs[i], struct provider_route_obj, head)->prefix,
+				  to))
+			return true;
+	return false;
+}
+
+// The number of the record's subnet must be its own by the record's encapsulation, too.
+static int check_encap(const struct record_obj *r, const struct subnet_obj *s,
+		       const struct model *model, struct err *err)
+{
+	enum hnv_encap encap = (enum hnv_encap)(r->encap - RECORD_NVGRE);
+	const struct object *const *objs;
+	size_t n = model_list(model, &subnet_type, &objs);
+
+	if (r->encap == RECORD_AUTO || encap == s->encap)
+		return 0;
+	if (encap == HNV_NVGRE && s->vsid < 4096)
+		return err_set(err, ERANGE, "encap=nvgre: vsid %u of subnet %s is below 4096",
+			       s->vsid, r->subnet);
+	for (size_t i = 0; i < n; i++) {
+		const struct subnet_obj *o = container_of(objs[i], struct subnet_obj, head);
+
+		if (o->vsid == s->vsid && o->encap == encap)
+			return err_set(err, EEXIST, "encap=%s: vsid %u of it is subnet %s's",
+				       encap_words[encap], s->vsid, o->head.name);
+	}
+	return 0;
 }
 
 static int check_record(void *ctx, const struct object *obj, const struct model *model,
@@ -287,6 +343,7 @@ static int check_record(void *ctx, const struct object *obj, const struct model 
 	const struct subnet_obj *s = container_of(model_find(model, &subnet_type, r->subnet),
 						  struct subnet_obj, head);
 	const struct ip_prefix *p = r->address.family == 6 ? &s->prefix6 : &s->prefix;
+	char text[64];
 	int ret;
 
 	if (mac_is_group(r->mac) || mac_is_zero(r->mac))
@@ -296,13 +353,16 @@ static int check_record(void *ctx, const struct object *obj, const struct model 
 	if (ip_address_equal(&r->address, r->address.family == 6 ? &s->gateway6 : &s->gateway) &&
 	    r->address.family)
 		return err_set(err, EEXIST, "address: is the gateway of subnet %s", r->subnet);
-	if (r->encap == RECORD_NVGRE && s->encap != HNV_NVGRE && s->vsid < 4096)
-		return err_set(err, ERANGE, "encap=nvgre: vsid %u of subnet %s is below 4096",
-			       s->vsid, r->subnet);
-	ret = check_host("provider", &r->provider, err);
-	if (!ret && r->provider.family)
-		ret = check_reachable(&r->provider, model, err);
-	return ret;
+	ret = check_encap(r, s, model, err);
+	if (!ret)
+		ret = check_host("provider", &r->provider, err);
+	if (ret || !r->provider.family || is_reachable(&r->provider, model))
+		return ret;
+	ip_address_print(&r->provider, text, sizeof(text));
+	return err_set(err, ENOENT,
+		       "provider: no provider address of this host, gateway or provider_route "
+		       "leads to %s",
+		       text);
 }
 
 const struct object_type record_type = {
@@ -407,17 +467,6 @@ static int generate_provider(void *ctx, struct object *obj, const struct model *
 		return err_set(err, EIO, "the kernel gives no random numbers");
 	p->mac.b[0] = (p->mac.b[0] & 0xfc) | 0x02; // of one station, locally administered
 	return 0;
-}
-
-// The link of a provider address.
-static struct ip_prefix link_of(const struct provider_obj *p)
-{
-	struct ip_prefix link = { .family = p->address.family, .len = p->prefix_length };
-
-	memcpy(link.addr, p->address.b, sizeof(link.addr));
-	for (unsigned int bit = link.len; bit < sizeof(link.addr) * 8; bit++)
-		link.addr[bit / 8] &= (uint8_t)~(0x80u >> bit % 8);
-	return link;
 }
 
 static int check_provider(void *ctx, const struct object *obj, const struct model *model,

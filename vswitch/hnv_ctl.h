@@ -76,6 +76,3 @@ struct provider_route_obj {
 
 extern const struct object_type hnv_type, network_type, subnet_type, record_type, route_type,
 	provider_type, provider_route_type;
-
-// Is the address in the prefix?
-bool ip_prefix_has(const struct ip_prefix *p, const struct ip_address *a);

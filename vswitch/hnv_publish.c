@@ -97,24 +97,26 @@ void hnv_refresh_ways(struct hnv_shared *s, const struct hnv_image *im,
 		      const struct underlay_neighbor *n)
 {
 	const struct underlay *u = im->underlay;
+	uint32_t first = n ? underlay_first_hop(u, n) : 0;
 
-	for (uint32_t i = 0; i < u->n_hops; i++) {
+	for (uint32_t i = first; i < u->n_hops; i++) {
 		const struct underlay_neighbor *to = &u->neighbors[u->hops[i].neighbor];
 		struct way *w = &s->ways[u->hops[i].way - WAY_FIRST];
 
 		if (n && to != n)
-			continue;
+			break;
 		w->local = to->provider;
 		set_header(s, w, mac_is_zero(to->mac) ? NULL : make_header(im, w, to));
 	}
 }
 
-static void end_ways(struct hnv_shared *s, const struct hnv_image *from, const struct hnv_image *to)
+void hnv_end_ways(struct hnv_shared *s, const uint16_t *ways, uint32_t n,
+		  const struct hnv_image *to)
 {
-	for (uint32_t i = 0; i < from->n_ways; i++) {
-		struct way *w = &s->ways[from->ways[i] - WAY_FIRST];
+	for (uint32_t i = 0; i < n; i++) {
+		struct way *w = &s->ways[ways[i] - WAY_FIRST];
 
-		if (!to || hnv_find_way(&to->hnv, w->encap, &w->provider) != from->ways[i])
+		if (!to || hnv_find_way(&to->hnv, w->encap, &w->provider) != ways[i])
 			set_header(s, w, NULL);
 	}
 }
@@ -124,9 +126,12 @@ void hnv_publish(struct hnv_shared *s, struct fdb *fdb, const struct hnv_image *
 {
 	if (from == to)
 		return;
+	hnv_learnt_follow(s, fdb, to);
 	change_neighbors(s, fdb, from, to);
+	if (from && to) // what neighbours have said since `to` was made
+		underlay_inherit(to->underlay, from->underlay);
 	if (from)
-		end_ways(s, from, to);
+		hnv_end_ways(s, from->ways, from->n_ways, to);
 	if (to)
 		hnv_refresh_ways(s, to, NULL);
 }

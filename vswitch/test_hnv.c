@@ -51,17 +51,19 @@ static void index_finds_subnets_and_ways(void **state)
 		subnets[i] = (struct hnv_subnet){ .vsid = 5000 + i / 2, .encap = i % 2 };
 		list[i] = &subnets[i];
 	}
+	subnets[0].vsid = 9000; // its number is nobody's by the other encapsulation
 	for (uint16_t i = 0; i < N_WAYS; i++) {
 		ways[i].provider = i % 3 ? address4(0x0a000000u + i / 2) : address6(1, i / 2);
 		ways[i].encap = i % 2;
 		numbers[i] = WAY_FIRST + i;
 	}
-	hnv.index = hnv_index_create(list, N_SUBNETS, ways, numbers, N_WAYS);
-	assert_non_null(hnv.index);
+	hnv.index.rcu_ptr = hnv_index_create(list, N_SUBNETS, ways, numbers, N_WAYS);
+	assert_non_null(hnv.index.rcu_ptr);
 	for (uint32_t i = 0; i < N_SUBNETS; i++)
 		assert_ptr_equal(hnv_find_subnet(&hnv, subnets[i].encap, subnets[i].vsid),
 				 &subnets[i]);
 	assert_null(hnv_find_subnet(&hnv, 0, 4999));
+	assert_ptr_equal(hnv_find_subnet(&hnv, 1, 9000), &subnets[0]);
 	for (uint16_t i = 0; i < N_WAYS; i++) {
 		uint16_t way = hnv_find_way(&hnv, ways[i].encap, &ways[i].provider);
 
@@ -70,7 +72,7 @@ static void index_finds_subnets_and_ways(void **state)
 		assert_memory_equal(ways[way - WAY_FIRST].provider.b, ways[i].provider.b, 16);
 	}
 	assert_int_equal(hnv_find_way(&hnv, 0, &nobody), 0);
-	free((void *)hnv.index);
+	free((void *)hnv.index.rcu_ptr);
 }
 
 // --- routes ------------------------------------------------------------------------------------

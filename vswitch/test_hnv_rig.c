@@ -122,7 +122,7 @@ static void make_tables(void)
 		.by_fid = hrig->by_fid,
 		.underlays = hrig->underlays,
 		.ways = hrig->ways,
-		.index = hnv_index_create(subnets, 2, hrig->ways, numbers, 2),
+		.index = { hnv_index_create(subnets, 2, hrig->ways, numbers, 2) },
 	};
 	hrig->underlay.plain = hnv_plain_create(&(struct hnv_cfg){
 		.providers = &hrig->provider,
@@ -188,7 +188,7 @@ int hnv_rig_tear_down(void **state)
 {
 	int ret = rig_tear_down(state);
 
-	free((void *)hrig->hnv.index);
+	free((void *)hrig->hnv.index.rcu_ptr);
 	free((void *)hrig->underlay.plain);
 	hnv_neighbors_destroy(hrig->hnv.neighbors);
 	free((void *)hrig->subnets[0].network);

@@ -93,7 +93,10 @@ void tunnel_send(const struct frame *f, uint16_t way)
 		counter_add(&worker_counters(f->out, in)->drops[DROP_RX][DROP_RESOURCES], 1);
 		return;
 	}
-	parse_l2(rte_pktmbuf_mtod(mine.m, uint8_t *), mine.m->data_len, f->key->w[2], &key);
+	// As the frame came, without its tag: one that was routed bears the gateway's MAC by now,
+	// and what it is told must go to who sent it.
+	key = *f->key;
+	key.w[1] &= ~(0xffffull << 32);
 	mine.key = &key;
 	if (too_big(&mine, w))
 		return;

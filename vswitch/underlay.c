@@ -101,6 +101,27 @@ static void inherit(const struct underlay *u, struct underlay_neighbor *n,
 	}
 }
 
+void underlay_inherit(struct underlay *to, const struct underlay *from)
+{
+	for (uint32_t i = 0; i < to->n_neighbors; i++)
+		inherit(to, &to->neighbors[i], from);
+}
+
+uint32_t underlay_first_hop(const struct underlay *u, const struct underlay_neighbor *n)
+{
+	uint32_t low = 0, high = u->n_hops;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (u->hops[middle].neighbor < (uint32_t)(n - u->neighbors))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 // Sorts neighbours[n], one of each.
 static uint32_t unique(struct underlay_neighbor *list, uint32_t n)
 {
@@ -135,8 +156,8 @@ struct underlay *underlay_create(const struct hnv_cfg *cfg, const struct way *wa
 		u->n_neighbors += underlay_route(cfg, &w->provider, &to->provider, &to->address);
 	}
 	u->n_neighbors = unique(u->neighbors, u->n_neighbors);
-	for (uint32_t i = 0; old && i < u->n_neighbors; i++)
-		inherit(u, &u->neighbors[i], old);
+	if (old)
+		underlay_inherit(u, old);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct way *w = &ways[numbers[i] - WAY_FIRST];
 		struct underlay_neighbor key = { 0 };
@@ -172,7 +193,8 @@ struct underlay_neighbor *underlay_seen(struct underlay *u, uint16_t port,
 		if (u->cfg->providers[i].port != port)
 			continue;
 		n = find(u, &key);
-		if (!n || mac_is_group(mac) || mac_is_zero(mac))
+		if (!n || mac_is_group(mac) || mac_is_zero(mac) ||
+		    mac_equal(mac, u->cfg->providers[i].mac)) // ours, says somebody else
 			continue;
 		news = !mac_equal(n->mac, mac);
 		n->mac = mac;

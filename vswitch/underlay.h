@@ -38,6 +38,13 @@ bool underlay_route(const struct hnv_cfg *cfg, const struct ip_address *to, uint
 // what `old` (NULL: nothing) knows of them is kept. NULL: no memory. cfg must stay.
 struct underlay *underlay_create(const struct hnv_cfg *cfg, const struct way *ways,
 				 const uint16_t *numbers, uint32_t n, const struct underlay *old);
+
+// What `from` knows of neighbours that `to` has too.
+void underlay_inherit(struct underlay *to, const struct underlay *from);
+
+// Position in hops of the first way that begins with a neighbour of u, or where it would be.
+uint32_t underlay_first_hop(const struct underlay *u, const struct underlay_neighbor *n);
+
 void underlay_destroy(struct underlay *u); // NULL is fine
 
 // Somebody at `address` on uplink `port` has this MAC. Returns the neighbour if that is news, else

@@ -20,6 +20,7 @@ struct vswitch {
 	struct snapshot_ref snapshot;
 	struct compiled *now; // what is in force
 	struct compile_state state;
+	unsigned int n_plans; // prepared, neither published nor aborted
 	struct vswitch_hooks hooks;
 	uint32_t now_s;
 	uint64_t now_ns;
@@ -32,7 +33,7 @@ struct vswitch {
 struct vswitch_plan {
 	struct compiled *next;
 	struct compiled *base; // what it was prepared beside
-	struct fdb *fdb;       // in which room is reserved for it
+	struct vswitch *vs;    // in whose FDB room is reserved for it
 };
 
 const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs) { return &vs->snapshot; }
@@ -43,6 +44,8 @@ void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks)
 {
 	vs->hooks = *hooks;
 }
+
+uint32_t vswitch_now_s(const struct vswitch *vs) { return vs->now_s; }
 
 const struct hnv_image *vswitch_hnv(const struct vswitch *vs) { return vs->now->hnv; }
 
@@ -173,14 +176,16 @@ int vswitch_prepare(struct vswitch *vs, struct vswitch_cfg *cfg, struct vswitch_
 		free(p);
 		return ret;
 	}
-	*p = (struct vswitch_plan){ .next = next, .base = vs->now, .fdb = vs->fdb };
+	*p = (struct vswitch_plan){ .next = next, .base = vs->now, .vs = vs };
+	vs->n_plans++;
 	*plan = p;
 	return 0;
 }
 
 void vswitch_abort(struct vswitch_plan *plan)
 {
-	fdb_reserve(plan->fdb, 0, 0);
+	fdb_reserve(plan->vs->fdb, 0, 0);
+	plan->vs->n_plans--;
 	compiled_free(plan->next, plan->base);
 	free(plan);
 }
@@ -223,6 +228,7 @@ struct fates {
 	uint8_t ports[PORT_SLOTS]; // PORT_FORGETS, PORT_TOUCHES
 	bool any;
 	bool routed; // a receiver of routed packets reads other fields now: gateways ask anew
+	bool hosts;  // those that MACs were learnt behind may have gone
 };
 enum { PORT_FORGETS = 1, PORT_TOUCHES = 2 }; // what is learnt there; flows towards it
 
@@ -231,12 +237,25 @@ static bool domain_goes(const struct fates *f, uint16_t fid)
 	return f->from->ids[fid].used && (fid >= f->to->snap->n_domains || !f->to->ids[fid].used);
 }
 
+// May somebody be learnt behind the way, as things are now?
+static bool way_learns(const struct hnv_image *im, uint16_t fid, uint16_t way)
+{
+	const struct way *w;
+
+	if (!im || !im->by_fid[fid] || !im->by_fid[fid]->learning)
+		return false;
+	w = &im->hnv.ways[way - WAY_FIRST];
+	return hnv_find_way(&im->hnv, w->encap, &w->provider) == way;
+}
+
 static enum fdb_fate fate_of(void *arg, uint16_t fid, uint16_t port, enum fdb_state state)
 {
 	const struct fates *f = arg;
 	uint8_t fate = port < PORT_SLOTS ? f->ports[port] : 0;
 
 	if (domain_goes(f, fid) || (fate & PORT_FORGETS && state == FDB_LEARNT))
+		return FDB_REMOVE;
+	if (f->hosts && way_is(port) && state == FDB_LEARNT && !way_learns(f->to->hnv, fid, port))
 		return FDB_REMOVE;
 	if (f->routed && port == FDB_PORT_FLOOD)
 		return FDB_TOUCH;
@@ -247,6 +266,8 @@ static enum fdb_fate fate_of(void *arg, uint16_t fid, uint16_t port, enum fdb_st
 static void change_rest(struct vswitch *vs, const struct compiled *from, const struct compiled *to)
 {
 	struct fates f = { .from = from, .to = to };
+
+	f.hosts = f.any = from->hnv != to->hnv && from->hnv && from->hnv->learns;
 
 	for (uint32_t fid = 1; fid < from->snap->n_domains && !f.any; fid++)
 		f.any = domain_goes(&f, (uint16_t)fid);
@@ -323,6 +344,7 @@ void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
 	ask_neighbors(vs);
 	fdb_reserve(vs->fdb, 0, 0);
 	retire(vs, from, to);
+	vs->n_plans--;
 	free(plan);
 }
 
@@ -381,16 +403,61 @@ static void learn_one(struct vswitch *vs, const struct learn_report *r)
 	vs->stats.learnt++;
 }
 
+// A host takes part in a subnet that learns: from now on it gets that subnet's floods. While
+// another configuration is being made it is let go; its next frame tells again.
+static void learn_peer(struct vswitch *vs, uint16_t fid, uint8_t encap,
+		       const struct ip_address *provider)
+{
+	struct compiled *c = vs->now;
+	struct domain_id id = c->ids[fid];
+	const struct hnv_peer peer = { .subnet = id.vid, .encap = encap, .provider = *provider };
+
+	if (vs->n_plans || !c->hnv || id.switch_id != DOMAIN_SUBNET ||
+	    !hnv_learn_peer(&vs->state.hnv, c->hnv, &peer))
+		return;
+	if (compiled_relearn(c, &vs->state, fid, &vs->snapshot))
+		hnv_learnt_drop(&vs->state.hnv);
+	else
+		ask_neighbors(vs);
+}
+
+static void forget_peers(struct vswitch *vs)
+{
+	struct compiled *c = vs->now;
+	int subnet = -1;
+
+	if (c->hnv && !vs->n_plans)
+		subnet = hnv_forget_peer(&vs->state.hnv, vs->fdb, true);
+	while (subnet >= 0) {
+		compiled_relearn(c, &vs->state, c->hnv->fids[subnet], &vs->snapshot);
+		subnet = hnv_forget_peer(&vs->state.hnv, vs->fdb, false);
+	}
+}
+
+// Somebody has, or says to have, a customer address.
+static void learn_customer(struct vswitch *vs, const struct learn_report *r)
+{
+	struct domain_id id = vs->now->ids[r->fid];
+	const struct hnv_record_cfg customer = { .subnet = id.vid, .customer = r->address,
+						 .mac = r->mac };
+
+	if (vs->now->hnv && id.switch_id == DOMAIN_SUBNET)
+		hnv_learn_customer(&vs->state.hnv, vs->fdb, vs->now->hnv, &customer);
+}
+
 // Somebody of a subnet that learns was seen behind another host.
 static void learn_behind_way(struct vswitch *vs, const struct learn_report *r)
 {
 	const struct hnv_image *im = vs->now->hnv;
 	const struct hnv_subnet *s = im ? im->by_fid[r->fid] : NULL;
+	const struct way *w;
 	struct fdb_where where;
 	uint32_t slot;
 
-	if (!s || !s->learning || !im->hnv.ways[r->port - WAY_FIRST].provider.family)
+	if (!s || !s->learning || !way_learns(im, r->fid, r->port))
 		return;
+	w = &im->hnv.ways[r->port - WAY_FIRST];
+	learn_peer(vs, r->fid, w->encap, &w->provider);
 	slot = fdb_find(vs->fdb, r->fid, r->mac, &where);
 	if (slot && (where.port == r->port || fdb_slot_state(vs->fdb, slot) == FDB_STATIC))
 		return;
@@ -426,9 +493,12 @@ static void take_report(struct vswitch *vs, const struct learn_report *r)
 			learn_behind_way(vs, r);
 		else
 			learn_one(vs, r);
+		if (r->kind == LEARN_CUSTOMER)
+			learn_customer(vs, r);
 		break;
 	case LEARN_PEER:
-		break; // hosts are known by records alone
+		learn_peer(vs, r->fid, r->encap, &r->address);
+		break;
 	case LEARN_UNDERLAY:
 		learn_underlay(vs, r);
 		break;
@@ -483,5 +553,8 @@ void vswitch_second(struct vswitch *vs, uint32_t now_s)
 	vs->now_s = now_s;
 	ask_neighbors(vs);
 	fdb_set_now(vs->fdb, now_s);
+	forget_peers(vs);
+	if (vs->now->hnv)
+		hnv_age_customers(&vs->state.hnv, vs->fdb, vs->now->hnv);
 	vs->stats.aged += fdb_age(vs->fdb, AGE_SLOTS, ageing_of, vs);
 }

@@ -66,6 +66,9 @@ struct vswitch_hooks {
 };
 void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks);
 
+// The clock of vswitch_second, which neighbours' ages are told by. control.
+uint32_t vswitch_now_s(const struct vswitch *vs);
+
 // The virtual networks in force, or NULL. control.
 const struct hnv_image *vswitch_hnv(const struct vswitch *vs);
 
@@ -92,6 +95,8 @@ void vswitch_second(struct vswitch *vs, uint32_t now_s);
 const struct snapshot_ref *vswitch_snapshot(const struct vswitch *vs);
 struct fdb *vswitch_fdb(const struct vswitch *vs);
 struct learn_queue *vswitch_learn_queue(struct vswitch *vs, unsigned int worker);
+
+#define DOMAIN_SUBNET 0xffffu // in place of a switch: the VID is the id of a virtual subnet
 
 // Which switch and VLAN a domain is; false: no such domain.
 bool vswitch_domain(const struct vswitch *vs, uint16_t fid, uint16_t *switch_id, uint16_t *vid);

@@ -89,6 +89,9 @@ const char *const port_kind_words[] = { "tap",  "ethdev", "pcap", "pair",
 					"null", "netvsp", NULL };
 enum { KIND_TAP, KIND_ETHDEV, KIND_PCAP, KIND_PAIR, KIND_NULL, KIND_NETVSP };
 static const char *const role_words[] = { "guest", "internal", "uplink", NULL };
+static const char *const isolation_words[] = {
+	"auto", "none", "vlan", "native-virtual-subnet", "external-virtual-subnet", NULL
+};
 static const char *const vlan_mode_words[] = { "auto", "untagged", "access", "trunk", NULL };
 static const char *const choice_words[] = { "auto", "on", "off", NULL };
 
@@ -111,6 +114,9 @@ static const struct field port_fields[] = {
 	PORT(subnet, FIELD_REF, .ref = "subnet",
 	     .help = "virtual subnet that its untagged frames are in; not given: the "
 		     "switch's VLAN"),
+	PORT(isolation, FIELD_ENUM, .words = isolation_words, .def = "auto", .flags = FIELD_DETAIL,
+	     .help = "what keeps it from others, to be refused where the other fields say "
+		     "otherwise; auto: as they say"),
 	PORT(vlan_mode, FIELD_ENUM, .words = vlan_mode_words, .def = "auto",
 	     .help = "untagged: no VLAN; access: in `vlan`, frames untagged; trunk: many, tagged; "
 		     "auto: trunk for an uplink, else untagged"),
@@ -246,6 +252,30 @@ static int check_vlan(const struct port_obj *p, struct err *err)
 	return 0;
 }
 
+static int check_isolation_mode(const struct port_obj *p, struct err *err)
+{
+	bool vlan = p->vlan_mode == VLAN_ACCESS || p->vlan_mode == VLAN_TRUNK ||
+		    (p->vlan_mode == VLAN_AUTO && p->role == ROLE_UPLINK);
+	const char *word = isolation_words[p->isolation];
+
+	if (p->isolation == ISOLATION_EXTERNAL_SUBNET)
+		return err_set(err, EOPNOTSUPP,
+			       "isolation=%s needs a switch extension that forwards between "
+			       "hosts, and there is none; native-virtual-subnet is done here",
+			       word);
+	if (p->isolation == ISOLATION_NATIVE_SUBNET && !p->subnet)
+		return err_set(err, EINVAL, "isolation=%s needs subnet=", word);
+	if ((p->isolation == ISOLATION_NONE || p->isolation == ISOLATION_VLAN) && p->subnet)
+		return err_set(err, EINVAL, "isolation=%s: subnet=%s isolates by virtual subnet",
+			       word, p->subnet);
+	if (p->isolation == ISOLATION_NONE && vlan)
+		return err_set(err, EINVAL, "isolation=%s: vlan_mode=%s isolates by VLAN", word,
+			       vlan_mode_words[p->vlan_mode]);
+	if (p->isolation == ISOLATION_VLAN && !vlan)
+		return err_set(err, EINVAL, "isolation=%s needs vlan_mode=access or trunk", word);
+	return 0;
+}
+
 static int check_isolation(const struct port_obj *p, struct err *err)
 {
 	if (p->subnet && p->role == ROLE_UPLINK)
@@ -253,7 +283,7 @@ static int check_isolation(const struct port_obj *p, struct err *err)
 			       "provider addresses", p->subnet);
 	if (p->subnet && p->vlan_mode != VLAN_AUTO && p->vlan_mode != VLAN_UNTAGGED)
 		return err_set(err, EINVAL, "subnet=%s needs vlan_mode=untagged", p->subnet);
-	return 0;
+	return check_isolation_mode(p, err);
 }
 
 static int check_device(const struct port_obj *p, struct err *err)

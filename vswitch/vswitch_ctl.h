@@ -9,6 +9,13 @@
 
 enum switch_kind { SWITCH_EXTERNAL, SWITCH_INTERNAL, SWITCH_PRIVATE };
 enum port_role { ROLE_GUEST, ROLE_INTERNAL, ROLE_UPLINK };
+enum isolation {
+	ISOLATION_AUTO,
+	ISOLATION_NONE,
+	ISOLATION_VLAN,
+	ISOLATION_NATIVE_SUBNET,
+	ISOLATION_EXTERNAL_SUBNET
+};
 enum vlan_mode { VLAN_AUTO, VLAN_UNTAGGED, VLAN_ACCESS, VLAN_TRUNK };
 enum choice { CHOICE_AUTO, CHOICE_ON, CHOICE_OFF };
 enum vmq_mode { VMQ_MODE_DYNAMIC, VMQ_MODE_STATIC, VMQ_MODE_OFF };
@@ -47,6 +54,7 @@ struct port_obj {
 	bool move_address;
 	char *vm_user, *vm_token_file;
 	char *subnet;
+	enum isolation isolation;
 };
 
 struct rule_obj {

@@ -1,32 +1,56 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Two hosts, two tenants with the same addresses: one travels by NVGRE, one by VXLAN. Everybody
-# reaches their own and nobody else, and the outer headers are what the RFCs say.
+# Two hosts, four tenants with the same addresses: two travel by NVGRE, two by VXLAN, and one of
+# each has the same number. Everybody reaches their own and nobody else, also through a gateway,
+# and the outer headers are what the RFCs say.
 # shellcheck source=tests/hnv/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+tenants=(red blue green amber)
+declare -A encap=([red]=nvgre [blue]=vxlan [green]=nvgre [amber]=vxlan)
+declare -A vsid=([red]=5001 [blue]=5001 [green]=5002 [amber]=7)
+
+# customer_mac TENANT SUBNET NUMBER
 customer_mac()
 {
-	printf '02:00:00:00:%02x:%02x\n' "${#1}" "$2"
+	local at
+	for at in "${!tenants[@]}"; do
+		[ "${tenants[at]}" != "$1" ] || printf '02:00:00:%02x:%02x:%02x\n' "$at" "$2" "$3"
+	done
 }
 
 # One host's part of the policy: everything but its provider address is the same on both.
 policy()
 {
-	local h=$1 own=$2 tenant n
-	on "$h" expect_ok weft add provider pa port=uplink address="$own" prefix_length=24 mtu=1660
-	on "$h" expect_ok weft add network red
-	on "$h" expect_ok weft add network blue
-	on "$h" expect_ok weft add subnet red network=red encap=nvgre vsid=5001 \
-		prefix=10.1.0.0/24 gateway=10.1.0.254
-	on "$h" expect_ok weft add subnet blue network=blue encap=vxlan vsid=5002 \
-		prefix=10.1.0.0/24 gateway=10.1.0.254
-	for tenant in red blue; do
-		for n in 1 2; do
-			on "$h" expect_ok weft add record "$tenant-$n" subnet="$tenant" address="10.1.0.$n" \
-				mac="$(customer_mac "$tenant" "$n")" provider="192.0.2.$n"
+	local own=$1 tenant n net
+	{
+		echo "provider pa port=uplink address=$own prefix_length=24"
+		for tenant in "${tenants[@]}"; do
+			echo "network $tenant"
+			for net in 1 2; do
+				echo "subnet $tenant-$net network=$tenant encap=${encap[$tenant]}" \
+					"vsid=$((vsid[$tenant] + 100 * net))" \
+					"prefix=10.$net.0.0/24 gateway=10.$net.0.254"
+			done
+			for n in 1 2; do
+				echo "record $tenant-$n subnet=$tenant-1 address=10.1.0.$n" \
+					"mac=$(customer_mac "$tenant" 1 "$n") provider=192.0.2.$n"
+			done
+			echo "record $tenant-far subnet=$tenant-2 address=10.2.0.3" \
+				"mac=$(customer_mac "$tenant" 2 3) provider=192.0.2.2"
 		done
-	done
+	} >"$dir/policy"
+	while read -r -a words; do
+		expect_ok weft add "${words[@]}"
+	done <"$dir/policy"
+}
+
+# member HOST TENANT SUBNET NUMBER
+member()
+{
+	local name=$2$4
+	on "$1" peer "$name" "10.$3.0.$4/24" subnet="$2-$3" mac="$(customer_mac "$2" "$3" "$4")"
+	ip -n "$(ns "$name")" route add default via "10.$3.0.254"
 }
 
 host h1
@@ -35,22 +59,30 @@ wire h1 h2
 for i in 1 2; do
 	fabric_start "h$i"
 	fabric_uplink "h$i" role=uplink
-	policy "h$i" "192.0.2.$i"
-	for who in red blue; do
-		on "h$i" peer "$who$i" "10.1.0.$i/24" subnet="$who" mac="$(customer_mac "$who" "$i")"
-	done
+	on "h$i" policy "192.0.2.$i"
 done
+matrix=()
+for tenant in "${tenants[@]}"; do
+	member h1 "$tenant" 1 1
+	member h2 "$tenant" 1 2
+	matrix+=("${tenant}1 $tenant 10.1.0.1" "${tenant}2 $tenant 10.1.0.2")
+done
+member h2 red 2 3
+member h2 amber 2 3
+matrix+=("red3 red 10.2.0.3" "amber3 amber 10.2.0.3")
+
 capture h2 outer.pcap
 expect_ping red1 10.1.0.2
 expect_ping blue1 10.1.0.2
 expect_ping red2 10.1.0.1
 captured outer.pcap
 expect_ping red1 10.1.0.254 # the gateway
+expect_ping amber1 10.2.0.3 # behind it
 expect_outer outer.pcap 'gre && ip.src == 192.0.2.1' ip.dst=192.0.2.2 ip.proto=47 ip.flags.df=1 \
 	ip.ttl=64 ip.checksum.status=1 gre.proto=0x6558 gre.flags_and_version=0x2000
 expect_outer outer.pcap 'vxlan && ip.src == 192.0.2.1' ip.dst=192.0.2.2 udp.dstport=4789 \
-	ip.flags.df=1 ip.checksum.status=1 vxlan.vni=5002 vxlan.flags=0x0800 udp.checksum=0x0000
-expect_matrix "red1 red 10.1.0.1" "red2 red 10.1.0.2" "blue1 blue 10.1.0.1" "blue2 blue 10.1.0.2"
+	ip.flags.df=1 ip.checksum.status=1 vxlan.vni=5101 vxlan.flags=0x0800 udp.checksum=0x0000
+expect_matrix "${matrix[@]}"
 expect_size red1 10.1.0.2 1500
 expect_size blue1 10.1.0.2 1500
 fabric_stop h1 h2

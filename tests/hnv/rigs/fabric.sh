@@ -7,7 +7,12 @@
 #   on HOST COMMAND ARG...         any function of tests/scenario/lib.sh, asked of that weftd:
 #                                  on h1 weft get port, on h1 peer a 10.1.0.1/24, on h2 counter …
 #   fabric_uplink HOST [FIELD=VALUE...]  a port `uplink` on eth0 of the host
+#   fabric_provider HOST ADDRESS/BITS [FIELD=VALUE...]   `uplink`, and a provider address there
+#   fabric_record HOST SUBNET ADDRESS PROVIDER [FIELD=VALUE...]   where that customer address is
+#   fabric_tenant HOST NAME SUBNET ADDRESS [FIELD=VALUE...]       a namespace in a subnet
 #   fabric_stop HOST...            frames accounted for, a clean end, exit code 0
+#
+# A customer's MAC is what tenant_mac makes of its address, unless mac= says else.
 
 declare -A fabric_pid
 
@@ -49,6 +54,31 @@ fabric_uplink()
 	ip -n "$namespace" link set eth0 master wire
 	ip -n "$namespace" link set up0 up mtu "$mtu" master wire
 	ip -n "$namespace" link set wire up
+}
+
+fabric_provider()
+{
+	local host=$1 address=${2%/*} bits=${2#*/} mtu
+	shift 2
+	mtu=$(ip -n "$(ns "$host")" -o link show eth0 | sed 's/.* mtu \([0-9]*\).*/\1/')
+	fabric_uplink "$host" role=uplink
+	on "$host" expect_ok weft add provider pa port=uplink address="$address" \
+		prefix_length="$bits" mtu="$mtu" "$@"
+}
+
+fabric_record()
+{
+	local host=$1 subnet=$2 address=$3 pa=$4
+	shift 4
+	on "$host" expect_ok weft add record "$subnet-$address" subnet="$subnet" \
+		address="$address" mac="$(tenant_mac "$address")" provider="$pa" "$@"
+}
+
+fabric_tenant()
+{
+	local host=$1 name=$2 subnet=$3 address=$4
+	shift 4
+	on "$host" peer "$name" "$address" subnet="$subnet" mac="$(tenant_mac "$address")" "$@"
 }
 
 fabric_stop()
