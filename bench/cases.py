@@ -6,9 +6,10 @@ Bars are ratios of switch cycles a frame to Open vSwitch's, unless the case says
 import re
 from dataclasses import dataclass
 
+import policy
 from guests import OvsGuests, TestpmdGuests, WeftGuests
 from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle, WeftVmq
-from tunnels import OvsTunnels
+from tunnels import OvsTunnels, WeftTunnels
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
 
@@ -24,7 +25,7 @@ class Case:
     entries: int = 1 << 17            # cache entries that ours is given
     bar: float = None                 # highest ratio to Open vSwitch
     settle_s: int = 20                # for the caches to fill, at most
-    kind: str = "cost"                # cost, setup, resolve, idle, guests, vmq: methods of Runner
+    kind: str = "cost"                # cost, setup, resolve, idle, guests, policy, vmq: of Runner
     idle_nics: int = 0                # guests: NICs that do nothing, beside the two
     tunnel: str = ""                  # vxlan or nvgre
     way: str = ""                     # with tunnel: encap, decap or route
@@ -44,7 +45,7 @@ PAIRS = "macs=1000,order=rand"
 EVERYONE = (Weft, Ovs, Testpmd)
 GUESTS = (WeftGuests, OvsGuests, TestpmdGuests)
 
-TUNNELS = (OvsTunnels,)
+TUNNELS = (WeftTunnels, OvsTunnels)
 
 
 def tunnel_cases():
@@ -55,13 +56,13 @@ def tunnel_cases():
         for (way, many), bar in bars.items():
             yield Case("%s-%s-%s" % (tunnel, way, many),
                        "%s %s, %s flows" % (tunnel.upper(), way, many.replace("k", " k")),
-                       "flows=%s,%s" % (many.replace("k", "000"), PAIRS), TUNNELS, bar=bar,
+                       "flows=%s,order=rand" % many.replace("k", "000"), TUNNELS, bar=bar,
                        tunnel=tunnel, way=way)
         yield Case(tunnel + "-route", tunnel.upper() + " both ways, routed, 1 k flows",
-                   "flows=1000,macs=1000,dmacs=1,order=rand", TUNNELS, tunnel=tunnel, way="route")
+                   "flows=1000,order=rand", TUNNELS, tunnel=tunnel, way="route")
         for way in "encap", "decap":
             yield Case("%s-%s-9014" % (tunnel, way), "%s %s, 1 k flows, 9014 B" % (tunnel.upper(), way),
-                       "flows=1000," + PAIRS, TUNNELS, size=9014, bar=1.0, tunnel=tunnel, way=way)
+                       "flows=1000,order=rand", TUNNELS, size=9014, bar=1.0, tunnel=tunnel, way=way)
 
 
 CASES = (
@@ -91,6 +92,8 @@ CASES = (
     Case("guest-idle", "guest to guest, 10 k flows, 64 B, beside 256 idle NICs", "flows=10000",
          (WeftGuests,), kind="guests", idle_nics=256),
     *tunnel_cases(),
+    Case("policy", "lookup records under 60 % load", "flows=1000,order=rand", (policy.WeftPolicy,),
+         tunnel="vxlan", way="encap", kind="policy"),
     Case("vmq", "frames between two workers", "", (WeftVmq,), kind="vmq"),
 )
 
@@ -102,6 +105,8 @@ MIN_SETUPS = 1e6            # new flows a second and core
 MAX_FLOW_BYTES = 128        # memory of a cached flow
 MAX_IDLE_SHARE = 0.03       # of a core, by a switch without traffic
 MAX_WAKE_US = 200           # from a frame that finds it asleep to the answer
+MAX_FEW_RECORDS_S = 0.3     # until 10 k lookup records are in force
+MAX_ALL_RECORDS_S = 15      # until a million are
 MAX_IDLE_NICS_COST = 1.05   # cycles beside 256 idle NICs, as a multiple of those without
 MAX_HANDOVER_CYCLES = 60    # a frame, both workers together, batches of 64
 MIN_SHARE_AT_1M = 0.5       # of our own rate at 10 k entries

@@ -92,6 +92,13 @@ static inline void fill(struct gen_rx *q, struct rte_mbuf *m)
 						 RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 }
 
+// The frame becomes a question by which others learn who encapsulates.
+static void ask(struct gen_rx *q, struct rte_mbuf *m)
+{
+	m->pkt_len = bench_stream_ask(q->stream, rte_pktmbuf_mtod(m, uint8_t *));
+	m->data_len = (uint16_t)m->pkt_len;
+}
+
 // How many of n frames the rate lets out now. A poller that fell 100 ms behind starts afresh.
 static uint16_t paced(struct gen_rx *q, uint64_t now, uint16_t n)
 {
@@ -145,8 +152,11 @@ static uint16_t gen_rx_burst(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	c->packets += n;
 	c->bytes += (uint64_t)n * q->stream->frame_bytes;
 	c->cycles += rte_rdtsc() - start;
-	if (unlikely(c->bursts++ % CLOCK_BURSTS == 0))
+	if (unlikely(c->bursts++ % CLOCK_BURSTS == 0)) {
 		measure_clock(c);
+		if (q->stream->spec.encap)
+			ask(q, pkts[0]);
+	}
 	return n;
 }
 

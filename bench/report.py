@@ -29,6 +29,9 @@ def brief(figures):
     if "handover" in figures:
         return "%.0f cycles to cross, %d and %d frames lost" % (
             figures["handover"], figures["others_drops"], figures["move_faults"])
+    if "few_s" in figures:
+        return "%.2f s for 10 k records, %.1f s for all; dropped: %s" % (
+            figures["few_s"], figures["all_s"], figures["drop_reasons"] or "none")
     return "%6.2f Mpps, switch %6.1f cycles, cores %.0f … %.0f apart" % (
         figures["mpps"], figures["switch"], *figures["distances"])
 
@@ -131,6 +134,21 @@ def vmq_rows(case, switch, kept):
             row("move", "lost or overtaken in 200 moves at 60 % load", "move_faults", "frames", 0)]
 
 
+def policy_rows(case, switch, kept):
+    def row(metric, title, key, unit, bar=None):
+        value = middle(kept, key)
+        made = {"case": case.name, "title": title, "switch": switch, "metric": metric,
+                "value": value, "unit": unit, "reps": len(kept)}
+        return made if bar is None else with_bar(made, bar, value <= bar)
+    return [row("few_s", "10 k records in force", "few_s", "s", cases.MAX_FEW_RECORDS_S),
+            row("all_s", "1 M records in force, 1 k domains", "all_s", "s",
+                cases.MAX_ALL_RECORDS_S),
+            row("change_s", "10 k of 1 M records changed", "change_s", "s"),
+            row("record_bytes", "memory of a record", "record_bytes", "bytes"),
+            row("route_bytes", "memory of a route, 100 k in a domain", "route_bytes", "bytes"),
+            row("dropped", "frames dropped meanwhile", "dropped", "frames", 0)]
+
+
 def derived_rows(results):
     """What two cases say together: memory of a flow, and the rate kept at a million entries."""
     rows = []
@@ -196,6 +214,8 @@ def summarise(results, wanted):
                 rows += vmq_rows(case, kind.name, fine)
             elif case.kind == "idle":
                 rows += idle_rows(case, kind.name, fine)
+            elif case.kind == "policy":
+                rows += policy_rows(case, kind.name, fine)
             else:
                 rows += resolve_rows(case, kind.name, fine)
             judged = good(results.get((case.name, kind.name, "judge"), []))

@@ -11,6 +11,7 @@ import sys
 import time
 
 import cases
+import policy
 import report
 from switches import BenchError, Place, find_program, run
 
@@ -104,6 +105,16 @@ class Runner:
         return {"handover": trials["handover"]["handover"],
                 "others_drops": trials["fair"]["others_drops"],
                 "move_faults": trials["move"]["lost"] + trials["move"]["reordered"]}
+
+    def policy(self, case, switch):
+        """Seconds and bytes of a large policy, and what is dropped while it comes."""
+        switch.settle(case.settle_s)
+        mpps = switch.measure(self.samples)["mpps"]
+        switch.stop()
+        switch.rate = int(policy.LOAD * mpps * 1e6)
+        switch.start(case)
+        switch.settle(case.settle_s)
+        return dict(policy.measure(switch), mpps=mpps)
 
     def guests(self, case, switch):
         """Cycles of the switch for a frame between two guests."""

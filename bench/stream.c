@@ -301,3 +301,18 @@ uint32_t bench_stream_write(const struct bench_stream *s, uint32_t flow, uint8_t
 		write_outer(s, flow, hash, frame);
 	return hash;
 }
+
+uint32_t bench_stream_ask(const struct bench_stream *s, uint8_t *frame)
+{
+	const uint8_t *mac = s->head + 6, *address = s->head + ETH + 12;
+
+	memset(frame, 0, 60);
+	memset(frame, 0xff, 6);
+	memcpy(frame + 6, mac, 6);
+	put16(frame + 12, 0x0806);
+	memcpy(frame + ETH, (const uint8_t[8]){ 0, 1, 0x08, 0x00, 6, 4, 0, 1 }, 8);
+	memcpy(frame + ETH + 8, mac, 6);
+	memcpy(frame + ETH + 14, address, 4);
+	memcpy(frame + ETH + 24, address + 4, 4);
+	return 60;
+}

@@ -83,3 +83,7 @@ static inline uint32_t bench_stream_next(const struct bench_stream *s, uint32_t 
 // Writes the headers of a flow's frame; the payload is left as it is. frame has room for
 // BENCH_HEAD_BYTES. Returns the hash that a NIC would deliver with it. Any thread.
 uint32_t bench_stream_write(const struct bench_stream *s, uint32_t flow, uint8_t *frame);
+
+// Writes an ARP request of the outer sender for the outer receiver into frame[BENCH_HEAD_BYTES]:
+// who sends to it must get to know its MAC. Returns the frame's bytes. For streams with encap.
+uint32_t bench_stream_ask(const struct bench_stream *s, uint8_t *frame);

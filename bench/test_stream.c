@@ -191,6 +191,22 @@ static void test_hold_goes_round(void **state)
 	bench_stream_fini(&s);
 }
 
+static void test_question(void **state)
+{
+	static const uint8_t want[60] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0xee, 0x11, 0x08, 0x06, // Ethernet
+		0, 1, 0x08, 0, 6, 4, 0, 1,                                               // question
+		2, 0, 0, 0, 0xee, 0x11, 192, 168, 100, 2,                                // who asks
+		0, 0, 0, 0, 0, 0, 192, 168, 100, 1,                                      // for whom
+	};
+	struct bench_stream s = make("p:encap=vxlan,oside=1");
+	uint8_t frame[BENCH_HEAD_BYTES];
+
+	assert_int_equal(bench_stream_ask(&s, frame), sizeof(want));
+	assert_memory_equal(frame, want, sizeof(want));
+	bench_stream_fini(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_frames_answer_each_other),
 		cmocka_unit_test(test_checksums),
 		cmocka_unit_test(test_tunnel_headers),
+		cmocka_unit_test(test_question),
 		cmocka_unit_test(test_rand_is_even),
 		cmocka_unit_test(test_zipf_falls),
 		cmocka_unit_test(test_hold_goes_round),

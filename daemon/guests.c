@@ -69,7 +69,7 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 	if (event == NETVSP_ATTACHED || event == NETVSP_DETACHED)
 		log_info("guest of port %s: %s", nic, text);
 	else
-		log_warning("guest of port %s: %s", nic, text);
+		log_warning("guest%s%s: %s", *nic ? " of port " : "", nic, text);
 	g->cfg.event(g->cfg.arg, nic, words[event], json_pack("{s:s}", "reason", text));
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/keyed.h"
 #include "nvgre/nvgre.h"
 #include "vswitch/hnv_ctl.h"
 #include "vxlan/vxlan.h"
@@ -47,11 +48,6 @@ static int make_subnets(const struct model *model, const struct numbers *numbers
 
 // --- records -----------------------------------------------------------------------------------
 
-struct placed_record {
-	struct hnv_record_cfg cfg;
-	const struct record_obj *obj;
-};
-
 static int compare_customers(const struct hnv_record_cfg *x, const struct hnv_record_cfg *y)
 {
 	if (x->subnet != y->subnet)
@@ -59,58 +55,127 @@ static int compare_customers(const struct hnv_record_cfg *x, const struct hnv_re
 	return memcmp(&x->customer, &y->customer, sizeof(x->customer));
 }
 
-static int compare_records(const void *a, const void *b)
+// The order of records among those of one key.
+static int compare_records(const void *list, uint32_t a, uint32_t b)
 {
-	const struct placed_record *x = a, *y = b;
-	int order = compare_customers(&x->cfg, &y->cfg);
+	const struct hnv_record_cfg *x = (const struct hnv_record_cfg *)list + a;
+	const struct hnv_record_cfg *y = (const struct hnv_record_cfg *)list + b;
+	int order = compare_customers(x, y);
 
-	return order ? order : memcmp(&x->cfg.mac, &y->cfg.mac, sizeof(x->cfg.mac));
+	return order ? order : memcmp(&x->mac, &y->mac, sizeof(x->mac));
+}
+
+// By this, records are sorted as compare_records would, as far as 64 bits say: subnet, family, and
+// what comes first of the address, or of the MAC when it has none.
+static uint64_t record_key(const struct hnv_record_cfg *r)
+{
+	uint64_t first = __builtin_bswap64(load_u64(r->customer.b));
+
+	if (!r->customer.family)
+		first = mac_to_u64(r->mac) << 16;
+	return (uint64_t)r->subnet << 48 | (uint64_t)(r->customer.family / 2) << 46 | first >> 18;
 }
 
 // Two records of one address contradict each other.
-static int check_twins(const struct placed_record *list, uint32_t n, struct err *err)
+static int check_twins(const struct hnv_cfg *cfg, const struct object *const *objs,
+		       const struct keyed *order, struct err *err)
 {
-	for (uint32_t i = 1; i < n; i++) {
-		const struct hnv_record_cfg *a = &list[i - 1].cfg, *b = &list[i].cfg;
+	for (uint32_t i = 1; i < cfg->n_records; i++) {
+		const struct hnv_record_cfg *a = &cfg->records[i - 1], *b = &cfg->records[i];
 
 		if (b->customer.family && compare_customers(a, b) == 0)
 			return err_set(err, EEXIST,
 				       "record '%s': address: record %s has it in the same subnet",
-				       list[i].obj->head.name, list[i - 1].obj->head.name);
+				       objs[order[i].at]->name, objs[order[i - 1].at]->name);
 	}
 	return 0;
+}
+
+#define RECENT 4096u // subnets whose numbers are at hand
+
+// What is looked up for a million records: numbers and encapsulations of subnets.
+struct subnet_index {
+	const struct numbering *numbers;
+	uint8_t encaps[65536]; // by number
+	struct {
+		const char *name;
+		uint16_t number;
+	} recent[RECENT];
+};
+
+static struct subnet_index *index_subnets(const struct numbers *numbers, const struct hnv_cfg *cfg)
+{
+	struct subnet_index *ix = calloc(1, sizeof(*ix));
+
+	if (!ix)
+		return NULL;
+	ix->numbers = &numbers->subnets;
+	for (uint32_t i = 0; i < cfg->n_subnets; i++)
+		ix->encaps[cfg->subnets[i].id] = (uint8_t)cfg->subnets[i].encap;
+	return ix;
+}
+
+static uint16_t subnet_number(struct subnet_index *ix, const char *name)
+{
+	uint32_t hash = 0;
+
+	for (const char *c = name; *c; c++)
+		hash = hash * 31 + (uint8_t)*c;
+	hash %= RECENT;
+	if (!ix->recent[hash].name || strcmp(ix->recent[hash].name, name) != 0) {
+		ix->recent[hash].name = name;
+		ix->recent[hash].number = (uint16_t)numbering_find(ix->numbers, name);
+	}
+	return ix->recent[hash].number;
+}
+
+static void fill_record(const struct record_obj *r, struct subnet_index *ix,
+			struct hnv_record_cfg *to)
+{
+	to->subnet = subnet_number(ix, r->subnet);
+	to->encap = r->encap == RECORD_AUTO ? ix->encaps[to->subnet]
+					    : (uint8_t)(r->encap - RECORD_NVGRE);
+	to->customer = r->address;
+	to->mac = r->mac;
+	to->provider = r->provider;
+}
+
+// objs[n] as records[n] and their order.
+static int sort_records(const struct object *const *objs, const struct numbers *numbers,
+			struct hnv_cfg *cfg, struct hnv_record_cfg *list, struct keyed *order)
+{
+	struct hnv_record_cfg *records = (struct hnv_record_cfg *)cfg->records;
+	struct subnet_index *ix = index_subnets(numbers, cfg);
+	int ret = ix ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !ret && i < cfg->n_records; i++) {
+		fill_record(container_of(objs[i], struct record_obj, head), ix, &list[i]);
+		order[i] = (struct keyed){ record_key(&list[i]), i };
+	}
+	free(ix);
+	if (!ret)
+		ret = keyed_sort(order, cfg->n_records, compare_records, list);
+	for (uint32_t i = 0; !ret && i < cfg->n_records; i++)
+		memcpy(&records[i], &list[order[i].at], sizeof(records[i]));
+	return ret;
 }
 
 static int make_records(const struct model *model, const struct numbers *numbers,
 			struct hnv_cfg *cfg, struct err *err)
 {
 	const struct object *const *objs;
-	struct placed_record *list = make_array(model, &record_type, sizeof(*list), &objs,
-						&cfg->n_records);
-	struct hnv_record_cfg *records = calloc(cfg->n_records + 1, sizeof(*records));
-	int ret = list && records ? 0 : -ENOMEM;
+	struct hnv_record_cfg *list = make_array(model, &record_type, sizeof(*list), &objs,
+						 &cfg->n_records);
+	struct keyed *order = calloc(cfg->n_records + 1, sizeof(*order));
+	int ret = -ENOMEM;
 
-	cfg->records = records;
-	for (uint32_t i = 0; !ret && i < cfg->n_records; i++) {
-		const struct record_obj *r = container_of(objs[i], struct record_obj, head);
-		const struct subnet_obj *s = container_of(
-			model_find(model, &subnet_type, r->subnet), struct subnet_obj, head);
-
-		list[i].obj = r;
-		list[i].cfg.subnet = (uint16_t)numbering_find(&numbers->subnets, r->subnet);
-		list[i].cfg.encap = (uint8_t)(r->encap == RECORD_AUTO ? s->encap
-								      : r->encap - RECORD_NVGRE);
-		list[i].cfg.customer = r->address;
-		list[i].cfg.mac = r->mac;
-		list[i].cfg.provider = r->provider;
-	}
-	if (!ret && cfg->n_records)
-		qsort(list, cfg->n_records, sizeof(*list), compare_records);
+	cfg->records = calloc(cfg->n_records + 1, sizeof(*cfg->records));
+	if (list && order && cfg->records)
+		ret = sort_records(objs, numbers, cfg, list, order);
 	if (!ret)
-		ret = check_twins(list, cfg->n_records, err);
-	for (uint32_t i = 0; !ret && i < cfg->n_records; i++)
-		memcpy(&records[i], &list[i].cfg, sizeof(records[i]));
+		ret = check_twins(cfg, objs, order, err);
 	free(list);
+	free(order);
 	return ret;
 }
 

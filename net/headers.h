@@ -13,6 +13,7 @@
 
 #define ETH_TYPE_IPV4 0x0800
 #define ETH_TYPE_ARP 0x0806
+#define ETH_TYPE_RARP 0x8035
 #define ETH_TYPE_VLAN 0x8100 // 802.1Q C-tag
 #define ETH_TYPE_QINQ 0x88a8 // 802.1Q S-tag
 #define ETH_TYPE_IPV6 0x86dd
@@ -117,13 +118,14 @@ static_assert(offsetof(struct udp_header, csum) == 6);
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
+#define ARP_REVERSE 3 // of RARP: who am I? RFC 903
 
-// ARP for IPv4 over Ethernet. RFC 826.
+// ARP for IPv4 over Ethernet, and RARP. RFC 826.
 struct arp_header {
 	be16 hardware;  // 1
 	be16 protocol;  // ETH_TYPE_IPV4
 	uint8_t hardware_bytes, protocol_bytes; // 6, 4
-	be16 op;        // ARP_REQUEST, ARP_REPLY
+	be16 op;        // ARP_REQUEST, ARP_REPLY, ARP_REVERSE
 	struct mac sender_mac;
 	uint8_t sender[4];
 	struct mac target_mac;

@@ -100,31 +100,18 @@ void channel_begin(struct netvsp_channel *channel)
 	netvsp_journal_begin(&channel->journal);
 }
 
-static void mark_runs(const struct vmbus_dirty *dirty, const struct vmbus_runs *runs, uint32_t at,
-		      uint32_t bytes)
-{
-	for (uint32_t i = vmbus_runs_find(runs, at); bytes; i++) {
-		const struct vmbus_run *run = &runs->runs[i];
-		uint32_t n = run->bytes - (at - run->start);
-
-		n = n < bytes ? n : bytes;
-		vmbus_dirty_mark(dirty, run->gpa + (at - run->start), n);
-		at += n;
-		bytes -= n;
-	}
-}
-
 // [from, to) of the data, which may wrap, and the header page before them.
 static void mark_ring(const struct vmbus_dirty *dirty, const struct vmbus_ring *ring, uint32_t from,
 		      uint32_t to)
 {
-	mark_runs(dirty, &ring->gpadl, ring->first_byte - VMBUS_PAGE_BYTES, 1);
+	vmbus_dirty_mark_runs(dirty, &ring->gpadl, ring->first_byte - VMBUS_PAGE_BYTES, 1);
 	if (to < from) {
-		mark_runs(dirty, &ring->gpadl, ring->first_byte + from, ring->size - from);
+		vmbus_dirty_mark_runs(dirty, &ring->gpadl, ring->first_byte + from,
+				      ring->size - from);
 		from = 0;
 	}
 	if (to > from)
-		mark_runs(dirty, &ring->gpadl, ring->first_byte + from, to - from);
+		vmbus_dirty_mark_runs(dirty, &ring->gpadl, ring->first_byte + from, to - from);
 }
 
 void channel_mark_section(struct netvsp_channel *channel, uint16_t section, uint32_t bytes)
@@ -133,7 +120,7 @@ void channel_mark_section(struct netvsp_channel *channel, uint16_t section, uint
 	const struct netvsp_area *area = &channel->guest->receive;
 
 	if (unlikely(dirty))
-		mark_runs(dirty, &area->gpadl, section * area->section_bytes, bytes);
+		vmbus_dirty_mark_runs(dirty, &area->gpadl, section * area->section_bytes, bytes);
 }
 
 void channel_publish(struct netvsp_channel *channel, uint16_t n_in, uint16_t n_out)
@@ -247,10 +234,8 @@ static void disarm(struct netvsp_channel *channel)
 	channel->armed_room = false;
 }
 
-bool netvsp_channel_arm(struct netvsp_channel *channel, bool armed)
+static bool arm(struct netvsp_channel *channel, bool armed)
 {
-	if (channel_has_failed(channel))
-		return false;
 	if (!armed) {
 		disarm(channel);
 		return false;
@@ -271,4 +256,19 @@ bool netvsp_channel_arm(struct netvsp_channel *channel, bool armed)
 		return !channel->armed_room;
 	}
 	return !vmbus_reader_arm(&channel->reader);
+}
+
+bool netvsp_channel_arm(struct netvsp_channel *channel, bool armed)
+{
+	const struct vmbus_dirty *dirty = rcu_get(&channel->guest->dirty);
+	bool awake;
+
+	if (channel_has_failed(channel))
+		return false;
+	awake = arm(channel, armed);
+	if (unlikely(dirty)) { // mask and pending size
+		mark_ring(dirty, &channel->reader.ring, 0, 0);
+		mark_ring(dirty, &channel->writer.ring, 0, 0);
+	}
+	return awake;
 }

@@ -63,6 +63,7 @@ void netvsp_control_encode(const struct netvsp_control *control,
 	netvsp_offloads_encode(agreed->offloads, record->offloads);
 	memcpy(record->rss_key, agreed->rss.key, sizeof(record->rss_key));
 	memcpy(record->rss_table, agreed->rss.table, sizeof(record->rss_table));
+	memcpy(record->mac, &control->config.mac, sizeof(record->mac));
 	if (answer)
 		encode_answer(answer, record);
 }
@@ -98,6 +99,22 @@ static int decode_versions(const struct vmbus_state_record *record, struct netvs
 	if (phase > VMBUS_STATE_VERSION && (!agreed->ndis_version || !agreed->mtu))
 		return bad(err, "phase", phase, "0 or 1 without MTU and NDIS version");
 	return 0;
+}
+
+// A driver keeps the address that it was told: with another one it must be loaded anew.
+static int decode_address(const struct netvsp_control *control,
+			  const struct vmbus_state_record *record, enum vmbus_state_phase phase,
+			  struct err *err)
+{
+	struct mac mac;
+
+	memcpy(&mac, record->mac, sizeof(mac));
+	if (phase < VMBUS_STATE_RNDIS || mac_is_zero(mac) ||
+	    mac_to_u64(mac) == mac_to_u64(control->config.mac))
+		return 0;
+	return err_set(err, EINVAL, "the driver knows it by address %012llx, now it is %012llx",
+		       (unsigned long long)mac_to_u64(mac),
+		       (unsigned long long)mac_to_u64(control->config.mac));
 }
 
 // section_bytes: what it must be.
@@ -242,6 +259,8 @@ int netvsp_control_decode(struct netvsp_control *control, const struct vmbus_sta
 	struct netvsp_control next = *control;
 	int ret = decode_versions(record, &next.agreed, err);
 
+	if (ret == 0)
+		ret = decode_address(&next, record, next.agreed.phase, err);
 	if (ret == 0)
 		ret = decode_buffers(&next, record, &next.agreed, err);
 	if (ret == 0)

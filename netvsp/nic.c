@@ -271,11 +271,25 @@ bool netvsp_nic_exists(const char *name)
 	return exists;
 }
 
+// Anybody's text as a log can bear it.
+static const char *printable(const char name[65], char text[65])
+{
+	size_t i = 0;
+
+	for (; i < 64 && name[i]; i++)
+		text[i] = name[i] > ' ' && name[i] < 0x7f ? name[i] : '?';
+	text[i] = '\0';
+	return text;
+}
+
 static int take(struct netvsp_nic *nic, const struct vmbus_peer_hello *hello, uint32_t uid,
 		struct err *err)
 {
+	char text[65];
+
 	if (!nic)
-		return err_set(err, ENOENT, "there is no NIC of this name");
+		return err_set(err, ENOENT, "there is no NIC of the name %s",
+			       printable(hello->name, text));
 	if (uid != nic->vm_uid || (nic->has_token && !same_token(nic->token, hello->token)))
 		return err_set(err, EACCES, "you may not attach to this NIC");
 	if (nic->attached)

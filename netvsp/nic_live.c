@@ -199,6 +199,8 @@ void nic_attach(struct netvsp_nic *nic, struct netvsp_connection *connection, st
 	nic->peer = peer;
 	nic->leaving = nic->serving = nic->started = false;
 	nic->why_not[0] = '\0';
+	nic->n_announce = 0;
+	nic->announce_at = 0;
 	nic->n_attached++;
 	nic_control_init(nic);
 }
@@ -234,6 +236,14 @@ static void left(struct netvsp_nic *nic)
 	netvsp_connection_left(nic->connection);
 }
 
+void nic_set_monitor(struct netvsp_nic *nic, const struct nic_monitor *monitor)
+{
+	const struct nic_monitor *old = nic->monitor.rcu_ptr;
+
+	rcu_set(&nic->monitor, monitor);
+	rcu_retire(nic->rcu, free, (void *)(uintptr_t)old);
+}
+
 void nic_leave(struct netvsp_nic *nic)
 {
 	const struct netvsp_spread *old;
@@ -242,7 +252,7 @@ void nic_leave(struct netvsp_nic *nic)
 	// What else was to be done is not done any more.
 	for (int i = NIC_JOB_LEAVE + 1; i < NIC_N_JOBS; i++)
 		nic->jobs[i] = (struct nic_job){};
-	rcu_set(&nic->monitor, NULL);
+	nic_set_monitor(nic, NULL);
 	old = nic->guest.rss.rcu_ptr;
 	rcu_set(&nic->guest.rss, NULL);
 	rcu_retire(nic->rcu, free, (void *)(uintptr_t)old);

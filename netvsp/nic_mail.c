@@ -11,6 +11,8 @@
 #include "netvsp/rss.h"
 #include "netvsp/sections.h"
 
+#define N_ANNOUNCE 3              // announcements: the first may come before a link is up
+#define ANNOUNCE_NS 250000000ull  // between two
 #define LINK_SPEED 10000000000ull // bit/s, what the guest is told
 
 // All that Linux ever turns on: IPv4 headers it checks itself, and those are always finished.
@@ -390,4 +392,21 @@ void nic_notice_look(struct netvsp_nic *nic)
 		netvsp_nic_kick(&nic->queues[0]);
 	}
 	nic->notice_at = netvsp_control_notice_at(&nic->control);
+}
+
+void nic_announce(struct netvsp_nic *nic)
+{
+	nic->n_announce = nic->guest.sending ? N_ANNOUNCE : 0; // nobody knows an idle driver
+	nic_announce_look(nic);
+}
+
+void nic_announce_look(struct netvsp_nic *nic)
+{
+	nic->announce_at = 0;
+	if (!nic->n_announce)
+		return;
+	__atomic_store_n(&nic->announce, true, __ATOMIC_RELAXED);
+	netvsp_nic_kick(&nic->queues[0]);
+	if (--nic->n_announce)
+		nic->announce_at = now_ns() + ANNOUNCE_NS;
 }

@@ -103,11 +103,20 @@ static int on_gpadl_gone(void *arg, const struct vmbus_peer_gpadl *gpadl)
 	return call_end(nic, NULL);
 }
 
-static int on_monitor(void *arg, struct vmbus_monitor_page *page)
+static int on_monitor(void *arg, struct vmbus_monitor_page *page, uint64_t gpa)
 {
 	struct netvsp_nic *nic = call_begin(arg);
+	struct nic_monitor *monitor = NULL;
 
-	rcu_set(&nic->monitor, page);
+	if (page) {
+		monitor = malloc(sizeof(*monitor));
+		if (!monitor) {
+			nic->in_call = false;
+			return -ENOMEM;
+		}
+		*monitor = (struct nic_monitor){ page, gpa };
+	}
+	nic_set_monitor(nic, monitor);
 	for (uint16_t i = 0; i < nic->dev.n_queues; i++)
 		netvsp_nic_kick(&nic->queues[i]);
 	rcu_retire(nic->rcu, call_finish_after_grace, nic);
@@ -172,6 +181,36 @@ static int make_channel(struct netvsp_nic *nic, unsigned int index)
 	return ret;
 }
 
+// Whatever is written to a channel beside its batches, by us or by a predecessor.
+static void mark_channel(const struct netvsp_nic *nic, const struct nic_channel *c)
+{
+	const struct vmbus_dirty *dirty = nic->guest.dirty.rcu_ptr;
+	const struct vmbus_runs *rings = &c->opened.in.gpadl;
+
+	if (!dirty || !c->open)
+		return;
+	vmbus_dirty_mark_runs(dirty, rings, 0, rings->bytes);
+	if (c->bell->mode == VMBUS_USER_MODE_DIRECT)
+		vmbus_dirty_mark(dirty, c->bell->gpa, sizeof(*c->bell->word));
+}
+
+// A predecessor that was killed has written pages that it could not mark any more.
+static void mark_all(const struct netvsp_nic *nic)
+{
+	const struct vmbus_dirty *dirty = nic->guest.dirty.rcu_ptr;
+	const struct nic_monitor *monitor = nic->monitor.rcu_ptr;
+	const struct vmbus_runs *receive = &nic->guest.receive.gpadl;
+
+	if (!dirty)
+		return;
+	for (unsigned int i = 0; i < nic->dev.n_queues; i++)
+		mark_channel(nic, &nic->channels[i]);
+	if (receive->n)
+		vmbus_dirty_mark_runs(dirty, receive, 0, receive->bytes);
+	if (monitor)
+		vmbus_dirty_mark(dirty, monitor->gpa, sizeof(*monitor->page));
+}
+
 static int watch_guest(struct netvsp_nic *nic, unsigned int index)
 {
 	struct netvsp_queue *queue = &nic->queues[index];
@@ -230,6 +269,7 @@ static int on_open(void *arg, const struct vmbus_peer_open *open, struct err *er
 		return err_set(err, ret == -EBADMSG ? EINVAL : -ret, "channel %u cannot be opened",
 			       open->channel);
 	}
+	mark_channel(nic, c);
 	netvsp_control_set_open(&nic->control, nic_open_channels(nic));
 	nic_publish(nic);
 	nic_notice_look(nic);
@@ -264,7 +304,7 @@ static int on_reset(void *arg)
 	struct netvsp_nic *nic = call_begin(arg);
 
 	nic->call_channels = ~0ull;
-	rcu_set(&nic->monitor, NULL);
+	nic_set_monitor(nic, NULL);
 	nic_quiesce(nic, NIC_JOB_REQUEST, ~0ull, closed);
 	return call_end(nic, NULL);
 }
@@ -347,12 +387,15 @@ static int on_start(void *arg, struct vmbus_peer_recovery *out, struct err *err)
 	if (ret < 0)
 		return ret;
 	nic_restore_answer(nic);
+	mark_all(nic);
 	if (nic->origin == VMBUS_USER_IMAGE)
 		netvsp_control_announce(&nic->control); // perhaps it is on another host
 	nic->n_recovered += out->n_batches;
 	nic->n_lost += out->n_lost;
 	nic->started = nic->serving = true;
 	nic_publish(nic);
+	if (nic->origin == VMBUS_USER_IMAGE)
+		nic_announce(nic);
 	nic_call(nic);
 	return 0;
 }

@@ -24,6 +24,12 @@ struct netvsp_queue {
 	struct netvsp_counters counters; // worker: w, control: r
 } CACHE_ALIGNED;
 
+// The guest → host monitor page. Immutable.
+struct nic_monitor {
+	struct vmbus_monitor_page *page;
+	uint64_t gpa;
+};
+
 // A channel as control knows it.
 struct nic_channel {
 	bool open, failed;
@@ -71,7 +77,7 @@ struct netvsp_nic {
 	struct rcu *rcu;
 	struct netvsp_guest guest;     // see guest.h
 	struct netvsp_mailbox mailbox; // see mailbox.h
-	RCU_POINTER(struct vmbus_monitor_page) monitor;
+	RCU_POINTER(const struct nic_monitor) monitor; // on the heap, or NULL
 	struct nic_channel channels[VMBUS_USER_MAX_CHANNELS];
 	uint64_t live;       // bit n: channel n is its worker's
 	bool serving;        // START came, and no PAUSE since
@@ -79,6 +85,7 @@ struct netvsp_nic {
 	bool leaving;        // the guest is being taken leave of
 	bool draining;       // no ring is read any more; atomic. control: w, worker: r
 	bool held;           // none is read yet; likewise
+	bool announce;       // queue 0 is to send an announcement. control: sets, worker: clears
 	struct vmbus_state *state;    // the VMM's state memory, or private; NULL: none yet
 	struct vmbus_state *private_state; // ours
 	enum vmbus_user_origin origin;
@@ -104,6 +111,8 @@ struct netvsp_nic {
 	bool telling;      // a notice is with the worker
 	uint32_t effects;  // of the request that is worked on
 	uint64_t notice_at; // when a notice is due, CLOCK_MONOTONIC ns; 0: none
+	unsigned int n_announce; // times that the network is still to be told where the NIC is …
+	uint64_t announce_at;    // … when next, likewise
 
 	uint64_t n_attached, n_recovered, n_lost;
 	char why_not[96]; // why nobody is attached any more; empty: nobody was
@@ -172,6 +181,10 @@ void nic_channel_close(struct netvsp_nic *nic, unsigned int index, bool keep);
 void nic_channel_gone_wrong(struct netvsp_nic *nic, unsigned int index,
 			    enum vmbus_user_failure why);
 
+// Workers look at another monitor page from now on, or at none (NULL); the old one is freed when
+// none looks at it any more.
+void nic_set_monitor(struct netvsp_nic *nic, const struct nic_monitor *monitor);
+
 // Bits of the channels that are open.
 uint64_t nic_open_channels(const struct netvsp_nic *nic);
 
@@ -209,6 +222,10 @@ void nic_record_write(struct netvsp_nic *nic);
 void nic_mail_look(struct netvsp_nic *nic);            // is there a request? Begins it
 void nic_mail_granted(struct netvsp_nic *nic, uint32_t n);
 void nic_notice_look(struct netvsp_nic *nic);          // is there something to be said?
+
+// The guest was restored, perhaps from elsewhere: its network is told, now and a few times more.
+void nic_announce(struct netvsp_nic *nic);
+void nic_announce_look(struct netvsp_nic *nic); // announce_at has come
 
 // --- service.c: control ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#include "netvsp/announce.h"
 #include "netvsp/nic_parts.h"
 #include "netvsp/rss.h"
 
@@ -48,6 +49,14 @@ static bool is_still(const struct netvsp_nic *nic)
 	       __atomic_load_n(&nic->held, __ATOMIC_ACQUIRE);
 }
 
+// In the guest's name, as though it had come from its ring. worker of queue 0.
+static uint16_t announce(struct netvsp_nic *nic, struct rte_mbuf **pkts)
+{
+	__atomic_store_n(&nic->announce, false, __ATOMIC_RELAXED);
+	pkts[0] = netvsp_announcement(nic->guest.pools->small, nic->mac);
+	return pkts[0] != NULL;
+}
+
 static uint16_t rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct netvsp_queue *queue = queue_of(q);
@@ -55,6 +64,8 @@ static uint16_t rx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
 
 	if (unlikely(!channel) || is_still(queue->nic) || is_broken(queue, channel))
 		return 0;
+	if (unlikely(__atomic_load_n(&queue->nic->announce, __ATOMIC_RELAXED)) && !q->index)
+		return announce(queue->nic, pkts);
 	n = netvsp_channel_receive(channel, pkts, n);
 	if (unlikely(netvsp_channel_failure(channel)))
 		is_broken(queue, channel);
@@ -111,12 +122,16 @@ static void drain(struct netvsp_queue *queue)
 // Takes the guest's bit out of the monitor page: the ring is looked at anyway. worker.
 static void scan(struct netvsp_queue *queue, uint32_t id)
 {
-	struct vmbus_monitor_page *page = rcu_get(&queue->nic->monitor);
+	const struct nic_monitor *monitor = rcu_get(&queue->nic->monitor);
+	const struct vmbus_dirty *dirty = rcu_get(&queue->nic->guest.dirty);
 	struct vmbus_monitor_ids own = {}, rung;
 
 	vmbus_monitor_add(&own, id);
-	if (page && vmbus_monitor_scan(page, &own, &rung))
-		counter_add(&queue->counters.guest_bells, 1);
+	if (!monitor || !vmbus_monitor_scan(monitor->page, &own, &rung))
+		return;
+	counter_add(&queue->counters.guest_bells, 1);
+	if (unlikely(dirty))
+		vmbus_dirty_mark(dirty, monitor->gpa, sizeof(*monitor->page));
 }
 
 static bool arm(struct port_queue *q, bool armed)

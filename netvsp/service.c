@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "netvsp/nic_parts.h"
+#include "vmbus/bell.h"
 #include "vmbus/mapping.h"
 #include "vmbus/user_socket.h"
 
@@ -228,7 +229,7 @@ static int on_hello(void *arg, const struct vmbus_peer_hello *hello,
 	int ret = netvsp_nic_take(hello, c->uid, &nic, err);
 
 	if (ret < 0) {
-		// An unknown name is anybody's text: it is not repeated.
+		// An unknown name is anybody's text: no event is about it.
 		tell(c->service, ret == -ENOENT ? "" : hello->name, NETVSP_REFUSED, err->text);
 		return ret;
 	}
@@ -335,6 +336,18 @@ static void accept_more(struct netvsp_service *service, bool accepting)
 	service->accepting = accepting;
 }
 
+// Who says nothing must not keep others out: the one that has been silent longest goes.
+static void make_room(struct netvsp_service *service)
+{
+	struct netvsp_connection *oldest = NULL;
+
+	for (struct netvsp_connection *c = service->first; c; c = c->next) // the newest is first
+		if (!c->nic && !c->left && !c->gone)
+			oldest = c;
+	if (oldest && service->n_strangers > MAX_STRANGERS)
+		leave(oldest, VMBUS_USER_LEAVING_PROTOCOL, "too many say no HELLO");
+}
+
 static void on_listen(struct netvsp_service *service, struct watch *watch, uint32_t events)
 {
 	int fd = vmbus_user_accept(service->listen_fd);
@@ -342,6 +355,8 @@ static void on_listen(struct netvsp_service *service, struct watch *watch, uint3
 	if (fd >= 0) {
 		if (connection_create(service, fd) < 0)
 			close(fd);
+		else
+			make_room(service);
 	} else if (fd != -EAGAIN && fd != -ECONNABORTED) {
 		// Out of descriptors or memory: it would be readable for ever.
 		service->accept_at_ns = now_ns() + ACCEPT_RETRY_NS;
@@ -360,23 +375,30 @@ static void set_timer(struct netvsp_service *service)
 	for (const struct netvsp_connection *c = service->first; c; c = c->next) {
 		due = sooner(due, c->deadline_ns);
 		if (c->nic)
-			due = sooner(due, c->nic->notice_at);
+			due = sooner(due, sooner(c->nic->notice_at, c->nic->announce_at));
 	}
 	at.it_value = (struct timespec){ (time_t)(due / 1000000000), (long)(due % 1000000000) };
 	timerfd_settime(service->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
+static bool is_due(uint64_t at, uint64_t now) { return at && at <= now; }
+
 static void run_late(struct netvsp_connection *c, uint64_t now)
 {
-	if (c->deadline_ns && c->deadline_ns <= now) {
+	if (is_due(c->deadline_ns, now)) {
 		c->deadline_ns = 0;
 		if (c->left)
 			say_goodbye(c);
 		else
 			leave(c, VMBUS_USER_LEAVING_PROTOCOL, "no HELLO came");
-	} else if (c->nic && !c->leaving && c->nic->notice_at && c->nic->notice_at <= now) {
-		nic_notice_look(c->nic);
+		return;
 	}
+	if (!c->nic || c->leaving)
+		return;
+	if (is_due(c->nic->notice_at, now))
+		nic_notice_look(c->nic);
+	if (is_due(c->nic->announce_at, now))
+		nic_announce_look(c->nic);
 }
 
 static void on_timer(struct netvsp_service *service, struct watch *watch, uint32_t events)
@@ -385,7 +407,7 @@ static void on_timer(struct netvsp_service *service, struct watch *watch, uint32
 
 	if (read(service->timer_fd, &n, sizeof(n)) < 0)
 		return;
-	if (service->accept_at_ns && service->accept_at_ns <= now)
+	if (is_due(service->accept_at_ns, now))
 		service->accept_at_ns = 0;
 	for (struct netvsp_connection *c = service->first; c; c = c->next)
 		if (!c->gone)
@@ -437,7 +459,7 @@ void netvsp_service_run(struct netvsp_service *service)
 		watch->ready(service, watch, events[i].events);
 	}
 	free_gone(service);
-	accept_more(service, service->n_strangers < MAX_STRANGERS && !service->accept_at_ns);
+	accept_more(service, !service->accept_at_ns);
 	set_timer(service);
 }
 
@@ -528,6 +550,8 @@ int netvsp_service_create(const struct netvsp_service_cfg *cfg, struct netvsp_se
 	service->listen_fd = cfg->listen_fd;
 	if (ret == 0)
 		ret = vmbus_mapping_install();
+	if (vmbus_bell_init() < 0)
+		log_warning("no asynchronous I/O: a VMM's full doorbell can hold up other guests");
 	if (ret == 0 && service->listen_fd < 0) {
 		service->listen_fd = vmbus_user_listen(cfg->path);
 		ret = service->listen_fd < 0 ? service->listen_fd : 0;

@@ -197,6 +197,7 @@ static const struct {
 	{ "NVSP version", AT(nvsp_version), 4, 0 },
 	{ "NVSP version", AT(nvsp_version), 4, 0x60002 },
 	{ "phase", AT(ndis_version), 4, 0 },
+	{ "address 020103000203", AT(mac), 4, 0x030102 },
 	{ "MTU", AT(mtu), 4, 1513 },
 	{ "MTU", AT(mtu), 4, 9217 },
 	{ "phase", AT(mtu), 4, 0 },

@@ -402,10 +402,17 @@ static void bits_of_the_monitor_page_are_taken(void **state)
 {
 	struct vmbus_user_monitor m = { .flags = cpu_to_le32(1),
 					.to_host_gpa = cpu_to_le64(VMM_RAM_GPA + 4096) };
+	struct vmbus_user_dirty_log log = { .flags = cpu_to_le32(1), .bytes = cpu_to_le64(4096) };
 	struct vmbus_monitor_page *page = (void *)(vmm.ram + 4096 * VMM_MONITOR_PAGE);
+	const uint64_t number = VMM_RAM_GPA / 4096 + VMM_MONITOR_PAGE;
+	int dirty = memfd_create("dirty", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct port_queue *q = sw.dev->queues[0];
+	uint64_t words[512];
 
+	assert_int_equal(ftruncate(dirty, sizeof(words)), 0);
+	assert_int_equal(fcntl(dirty, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
 	nic_bring_up();
+	assert_int_equal(vmm_ask(&vmm, VMBUS_USER_TYPE_DIRTY_LOG, &log, sizeof(log), &dirty, 1), 0);
 	assert_int_equal(vmm_close(&vmm, 0), 0);
 	memset(vmm.ram + 4096 * VMM_RINGS_PAGE(0), 0, 4096 * VMM_RING_PAGES);
 	assert_int_equal(vmm_ask(&vmm, VMBUS_USER_TYPE_MONITOR, &m, sizeof(m), NULL, 0), 0);
@@ -417,6 +424,9 @@ static void bits_of_the_monitor_page_are_taken(void **state)
 		usleep(100); // the timer wakes the worker: it looks
 	sw.dev->ops->arm(q, false);
 	assert_int_equal(le32_to_cpu(page->groups[1].pending), 5);
+	assert_int_equal(pread(dirty, words, sizeof(words), 0), sizeof(words));
+	assert_true(words[number / 64] >> (number % 64) & 1);
+	close(dirty);
 }
 
 // --- sub-channels ------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "vmbus/bell.h"
+
 struct vmm vmm;
 struct driver driver;
 
@@ -29,6 +31,7 @@ static int fds_before;
 
 int nic_setup(void **state)
 {
+	vmbus_bell_init(); // what it opens stays open
 	fds_before = count_fds();
 	sw_create(2);
 	vmm_create(&vmm, true);

@@ -28,7 +28,8 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 void sw_open_port(uint16_t n_queues)
 {
 	const struct port_cfg cfg = {
-		.name = "web0", .mtu = 1500, .n_queues = n_queues, .pools = &sw.pools
+		.name = "web0", .mtu = 1500, .n_queues = n_queues, .pools = &sw.pools,
+		.mac = sw.mac,
 	};
 	struct err err = {};
 

@@ -3,8 +3,6 @@
 // Control makes a bell and publishes it by pointer, workers ring it; a changed target is a new one.
 #pragma once
 
-#include <sys/eventfd.h>
-
 #include "base/types.h"
 #include "vmbus/dirty.h"
 #include "vmbus/user.h"
@@ -14,8 +12,15 @@ struct vmbus_bell {
 	uint64_t *word; // DIRECT: where the flag is, in memory shared with the guest
 	uint64_t flag;  // DIRECT: its bit in *word
 	uint64_t gpa;   // DIRECT: of *word
-	int fd;         // CALL, DIRECT: eventfd, non-blocking
+	int fd;         // CALL, DIRECT: eventfd
 };
+
+// Once, before vmbus_bell_signal; again does nothing. Returns 0, or -errno if this kernel has no
+// asynchronous I/O for us: then a VMM can make whoever rings wait. control.
+int vmbus_bell_init(void);
+
+// Adds 1 to an eventfd that somebody else shares, and never waits for anybody. Any thread.
+void vmbus_bell_signal(int fd);
 
 // Rings it; `dirty` (may be NULL) is told of what was written. Returns true if that took a system
 // call. worker.
@@ -30,6 +35,6 @@ static inline bool vmbus_bell_ring(const struct vmbus_bell *bell, const struct v
 		return false;
 	if (unlikely(dirty) && bell->mode == VMBUS_USER_MODE_DIRECT)
 		vmbus_dirty_mark(dirty, bell->gpa, sizeof(*bell->word));
-	eventfd_write(bell->fd, 1); // a full counter rings as well
+	vmbus_bell_signal(bell->fd);
 	return true;
 }

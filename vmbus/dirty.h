@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/types.h"
+#include "vmbus/run.h"
 
 struct vmbus_dirty {
 	uint64_t *words; // shared; bit p % 64 of word p / 64 stands for page p
@@ -26,3 +27,7 @@ static inline void vmbus_dirty_mark(const struct vmbus_dirty *dirty, uint64_t gp
 			__atomic_fetch_or(&dirty->words[p / 64], bit, __ATOMIC_RELEASE);
 	}
 }
+
+// The same for bytes [at, at + bytes) of a GPADL, which are some of its bytes. worker.
+void vmbus_dirty_mark_runs(const struct vmbus_dirty *dirty, const struct vmbus_runs *runs,
+			   uint32_t at, uint32_t bytes);

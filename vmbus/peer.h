@@ -64,7 +64,7 @@ struct vmbus_peer_ops {
 	// once. Done when no event goes to the old one; the new one is rung.
 	int (*target)(void *arg, uint32_t channel, const struct vmbus_bell *bell, struct err *err);
 	// The guest → host page, or NULL: none any more. Done when the old one is not looked at.
-	int (*monitor)(void *arg, struct vmbus_monitor_page *page);
+	int (*monitor)(void *arg, struct vmbus_monitor_page *page, uint64_t gpa);
 	int (*start)(void *arg, struct vmbus_peer_recovery *out, struct err *err);
 	int (*pause)(void *arg, struct err *err);
 	int (*resume)(void *arg, struct err *err);

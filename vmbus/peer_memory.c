@@ -444,7 +444,8 @@ int peer_monitor(struct vmbus_peer *peer, struct vmbus_user_datagram *datagram, 
 		return err_set(err, EFAULT, "the monitor page is in no region that may be written");
 	peer->subject = on;
 	peer->subject_gpa = gpa;
-	return peer->welcome.ops->monitor(peer->welcome.arg, (struct vmbus_monitor_page *)page);
+	return peer->welcome.ops->monitor(peer->welcome.arg, (struct vmbus_monitor_page *)page,
+					  gpa);
 }
 
 void peer_monitor_finish(struct vmbus_peer *peer)

@@ -70,7 +70,8 @@ struct VMBUS_USER_PACKED vmbus_state_record {
 	le32 answer_kind;  // enum vmbus_state_answer
 	le32 answer_bytes; // 0…4096
 	uint8_t answer_completion[40];
-	uint8_t reserved2[32];
+	uint8_t mac[6]; // the NIC's own, of which the driver knows; zeros: not noted
+	uint8_t reserved2[26];
 	uint8_t answer_message[4096];
 	uint8_t reserved3[3584];
 };
@@ -79,6 +80,7 @@ static_assert(offsetof(struct vmbus_state_record, receive) == 32);
 static_assert(offsetof(struct vmbus_state_record, offloads) == 88);
 static_assert(offsetof(struct vmbus_state_record, rss_table) == 152);
 static_assert(offsetof(struct vmbus_state_record, answer) == 416);
+static_assert(offsetof(struct vmbus_state_record, mac) == 480);
 static_assert(offsetof(struct vmbus_state_record, answer_message) == 512);
 
 // 7.4: parts of an entry of the section table.

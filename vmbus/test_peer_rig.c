@@ -79,7 +79,7 @@ static int on_target(void *arg, uint32_t channel, const struct vmbus_bell *bell,
 	return ret;
 }
 
-static int on_monitor(void *arg, struct vmbus_monitor_page *page)
+static int on_monitor(void *arg, struct vmbus_monitor_page *page, uint64_t gpa)
 {
 	rig.page = page;
 	return record("monitor");

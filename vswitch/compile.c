@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/keyed.h"
+
 #define N_FIDS 65536u
 
 uint16_t port_cfg_tag(const struct sw_port_cfg *p, uint16_t vid)
@@ -338,18 +340,6 @@ static int make_ports(struct compiled *c, const struct vswitch_cfg *cfg, const s
 
 // --- static MACs -------------------------------------------------------------------------------
 
-static int compare_fixed(const void *a, const void *b)
-{
-	const struct static_mac *x = a, *y = b;
-	uint64_t m = mac_to_u64(x->mac), n = mac_to_u64(y->mac);
-
-	if (x->fid != y->fid)
-		return x->fid < y->fid ? -1 : 1;
-	if (m != n)
-		return m < n ? -1 : 1;
-	return x->port < y->port ? -1 : x->port > y->port;
-}
-
 // A list that grows.
 static int add_fixed(struct compiled *c, uint32_t *room, struct static_mac fixed)
 {
@@ -387,27 +377,52 @@ static int fix_port(struct compiled *c, const struct sw_port_cfg *p, uint32_t *r
 	return ret;
 }
 
-// Sorted; where records and a port have one address, the port has it. Records that put an address
-// on two hosts contradict each other.
+// Takes s into the sorted addresses before *next; same: the last of them has its (fid, mac).
+static int put_fixed(struct static_mac **next, const struct static_mac *s, bool same,
+		     struct err *err)
+{
+	struct static_mac *last = *next - 1;
+
+	if (!same) {
+		*(*next)++ = *s;
+		return 0;
+	}
+	if (last->tag == TAG_WAY && last->port != s->port)
+		return err_set(err, EEXIST,
+			       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:%02x on "
+			       "two hosts",
+			       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3], s->mac.b[4],
+			       s->mac.b[5]);
+	if (s->port < last->port)
+		*last = *s;
+	return 0;
+}
+
+// Sorted; where records and a port have one address, the port has it, and of ports the first.
+// Records that put an address on two hosts contradict each other.
 static int sort_fixed(struct compiled *c, struct err *err)
 {
-	uint32_t kept = 0;
+	struct keyed *order = malloc(c->n_fixed * sizeof(*order) + 1);
+	struct static_mac *sorted = malloc(c->n_fixed * sizeof(*sorted) + 1), *next = sorted;
+	int ret = 0;
 
-	if (c->n_fixed)
-		qsort(c->fixed, c->n_fixed, sizeof(*c->fixed), compare_fixed);
-	for (uint32_t i = 0; i < c->n_fixed; i++) {
-		const struct static_mac *s = &c->fixed[i], *last = &c->fixed[kept - 1];
-
-		if (!kept || last->fid != s->fid || !mac_equal(last->mac, s->mac))
-			c->fixed[kept++] = *s;
-		else if (last->tag == TAG_WAY && last->port != s->port)
-			return err_set(err, EEXIST,
-				       "mac: records of one subnet put %02x:%02x:%02x:%02x:%02x:"
-				       "%02x on two hosts",
-				       s->mac.b[0], s->mac.b[1], s->mac.b[2], s->mac.b[3],
-				       s->mac.b[4], s->mac.b[5]);
+	for (uint32_t i = 0; order && i < c->n_fixed; i++)
+		order[i] = (struct keyed){
+			(uint64_t)c->fixed[i].fid << 48 | mac_to_u64(c->fixed[i].mac), i
+		};
+	if (!order || !sorted || keyed_sort(order, c->n_fixed, NULL, NULL))
+		ret = err_set(err, ENOMEM, "no memory for MAC addresses");
+	for (uint32_t i = 0; !ret && i < c->n_fixed; i++)
+		ret = put_fixed(&next, &c->fixed[order[i].at],
+				i && order[i].key == order[i - 1].key, err);
+	free(order);
+	if (ret) {
+		free(sorted);
+		return ret;
 	}
-	c->n_fixed = kept;
+	free(c->fixed);
+	c->fixed = sorted;
+	c->n_fixed = (uint32_t)(next - sorted);
 	return 0;
 }
 
@@ -427,7 +442,9 @@ static int make_fixed(struct compiled *c, const struct vswitch_cfg *cfg, struct 
 					(struct static_mac){ im->fids[r->subnet],
 							     im->record_ways[i], TAG_WAY, r->mac });
 	}
-	return ret ? err_set(err, ENOMEM, "no memory for MAC addresses") : sort_fixed(c, err);
+	if (ret)
+		return err_set(err, ENOMEM, "no memory for MAC addresses");
+	return sort_fixed(c, err);
 }
 
 void vswitch_cfg_drop(struct vswitch_cfg *cfg)

@@ -11,7 +11,7 @@
 #include "base/rcu.h"
 #include "base/types.h"
 
-#define FDB_SLOTS (1u << 20)    // MACs and VLAN domains, at most
+#define FDB_SLOTS (1u << 21) // MACs and VLAN domains, at most; memory is touched as they come
 #define FDB_PORT_FLOOD 0xffffu  // in place of a port: all members
 #define FDB_PORT_NONE 0xfffeu   // nobody
 

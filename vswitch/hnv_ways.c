@@ -4,21 +4,23 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/keyed.h"
 #include "vswitch/hnv_compile.h"
 
 // --- numbers -----------------------------------------------------------------------------------
 
-struct way_key {
-	struct ip_address provider;
-	uint8_t encap;
-	uint32_t record;
-};
-
-static int compare_keys(const void *a, const void *b)
+// The order of two records' providers among those of one key.
+static int compare_providers(const void *records, uint32_t a, uint32_t b)
 {
-	const struct way_key *x = a, *y = b;
+	const struct hnv_record_cfg *list = records;
 
-	return memcmp(&x->provider, &y->provider, sizeof(x->provider));
+	return memcmp(&list[a].provider, &list[b].provider, sizeof(list[a].provider));
+}
+
+// Records of one provider have one key; those of several IPv6 providers may.
+static uint64_t provider_key(const struct ip_address *a)
+{
+	return a->family == 4 ? load_u32(a->b) : load_u64(a->b + 8) | 1ull << 63;
 }
 
 bool hnv_cfg_is_ours(const struct hnv_cfg *cfg, const struct ip_address *a)
@@ -113,22 +115,25 @@ static struct numbering_ways *begin_numbering(const struct hnv_image *im, struct
 	return n;
 }
 
-// Numbers for keys[n], sorted: those of `old` where it has them.
-static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_t n,
+// Numbers for the records keys[n], sorted by provider: those of `old` where it has them.
+static int number_ways(struct hnv_image *im, const struct keyed *keys, uint32_t n,
 		       struct hnv_shared *s, const struct hnv_image *old)
 {
 	struct numbering_ways *numbering = begin_numbering(im, s, old);
+	const struct hnv_record_cfg *records = im->cfg.records;
 	uint16_t ways[HNV_N_ENCAPS] = { 0 };
 	int ret = 0;
 
 	if (!numbering)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++)
-		numbering->in_use[keys[i].encap] = true;
+		numbering->in_use[records[keys[i].at].encap] = true;
 	for (uint32_t i = 0; i < n && !ret; i++) {
-		if (i == 0 || !ip_address_equal(&keys[i - 1].provider, &keys[i].provider))
-			ret = number_provider(im, numbering, &keys[i].provider, ways);
-		im->record_ways[keys[i].record] = ways[keys[i].encap];
+		const struct hnv_record_cfg *r = &records[keys[i].at];
+
+		if (i == 0 || !ip_address_equal(&records[keys[i - 1].at].provider, &r->provider))
+			ret = number_provider(im, numbering, &r->provider, ways);
+		im->record_ways[keys[i].at] = ways[r->encap];
 	}
 	if (!ret)
 		ret = number_peers(im, numbering);
@@ -138,7 +143,7 @@ static int number_ways(struct hnv_image *im, const struct way_key *keys, uint32_
 
 int hnv_image_number_ways(struct hnv_image *im, struct hnv_shared *s, const struct hnv_image *old)
 {
-	struct way_key *keys = calloc(im->cfg.n_records + 1, sizeof(*keys));
+	struct keyed *keys = calloc(im->cfg.n_records + 1, sizeof(*keys));
 	uint32_t n = 0;
 	int ret;
 
@@ -153,11 +158,11 @@ int hnv_image_number_ways(struct hnv_image *im, struct hnv_shared *s, const stru
 		const struct hnv_record_cfg *r = &im->cfg.records[i];
 
 		if (r->provider.family && !hnv_cfg_is_ours(&im->cfg, &r->provider))
-			keys[n++] = (struct way_key){ r->provider, r->encap, i };
+			keys[n++] = (struct keyed){ provider_key(&r->provider), i };
 	}
-	if (n)
-		qsort(keys, n, sizeof(*keys), compare_keys);
-	ret = number_ways(im, keys, n, s, old);
+	ret = keyed_sort(keys, n, compare_providers, im->cfg.records);
+	if (!ret)
+		ret = number_ways(im, keys, n, s, old);
 	free(keys);
 	return ret;
 }

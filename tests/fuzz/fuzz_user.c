@@ -94,7 +94,7 @@ static int on_target(void *arg, uint32_t channel, const struct vmbus_bell *bell,
 	return take_fd(&rig.bell_fd, bell->fd, outcome(err));
 }
 
-static int on_monitor(void *arg, struct vmbus_monitor_page *page)
+static int on_monitor(void *arg, struct vmbus_monitor_page *page, uint64_t gpa)
 {
 	struct vmbus_monitor_ids own = { { 1, 2, 3, 4 } }, rung;
 

@@ -3,15 +3,7 @@
 // speaks vmbus-user by hand, over connections of its own.
 #pragma once
 
-#include "base/types.h"
-
-struct fake_intruder {
-	const char *path; // of the switch's socket
-	const char *nic;  // to which it may attach
-	bool (*pump)(void *ctx); // lets the switch work; NULL: it is another process
-	void *ctx;
-	uint32_t seed;
-};
+#include "tests/guest/line.h"
 
 struct fake_vmm_attack {
 	const char *name;
