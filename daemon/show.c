@@ -203,6 +203,7 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 	}
 	switch ((enum op)p.op) {
 	case OP_FORWARD:
+	case OP_PROBE:
 		snprintf(text, size, "to %s%s", to ? to : "nobody",
 			 where.tag & TAG_PRESENT ? " tagged" : "");
 		break;

@@ -327,6 +327,24 @@ static void ask_neighbors(struct vswitch *vs)
 	}
 }
 
+int vswitch_probe_begin(struct vswitch *vs, uint16_t port, uint16_t id,
+			const struct vswitch_guest *guest)
+{
+	int ret = probe_begin(&vs->state.hnv.probes, port, id, guest != NULL);
+
+	// Flows to the guest look again.
+	if (!ret && guest)
+		fdb_touch(vs->fdb, guest->fid, guest->mac);
+	return ret;
+}
+
+void vswitch_probe_end(struct vswitch *vs, uint16_t id, const struct vswitch_guest *guest)
+{
+	probe_end(&vs->state.hnv.probes, id);
+	if (guest)
+		fdb_touch(vs->fdb, guest->fid, guest->mac);
+}
+
 void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
 {
 	struct compiled *from = vs->now, *to = plan->next;
@@ -500,6 +518,10 @@ static void take_report(struct vswitch *vs, const struct learn_report *r)
 		break;
 	case LEARN_UNDERLAY:
 		learn_underlay(vs, r);
+		break;
+	case LEARN_ECHO:
+		if (vs->hooks.answer)
+			vs->hooks.answer(vs->hooks.ctx, r);
 		break;
 	case LEARN_UNKNOWN:
 		tell_unknown(vs, r);
