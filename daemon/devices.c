@@ -118,7 +118,9 @@ static bool same_device(const struct port_obj *a, const struct port_obj *b)
 			return false;
 	return a->kind == b->kind && a->mtu == b->mtu &&
 	       (a->role == ROLE_UPLINK) == (b->role == ROLE_UPLINK) && a->queues == b->queues &&
-	       a->loops == b->loops && mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
+	       a->loops == b->loops && a->connected == b->connected && a->rsc == b->rsc &&
+	       a->mac_spoofing == b->mac_spoofing && a->link_speed == b->link_speed &&
+	       mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
 	       host_address_same(a, b);
 }
 
@@ -180,6 +182,10 @@ static int open_work(void *arg)
 		.loops = o->loops,
 		.peer = o->peer,
 		.token_file = o->vm_token_file,
+		.disconnected = !o->connected,
+		.rsc = o->rsc,
+		.any_mac = o->mac_spoofing,
+		.link_mbps = o->link_speed,
 		.pools = p->all->cfg.pools,
 	};
 	const struct port_ops *ops = kind_of(o);
