@@ -118,9 +118,9 @@ static bool same_device(const struct port_obj *a, const struct port_obj *b)
 			return false;
 	return a->kind == b->kind && a->mtu == b->mtu &&
 	       (a->role == ROLE_UPLINK) == (b->role == ROLE_UPLINK) && a->queues == b->queues &&
-	       a->loops == b->loops && a->connected == b->connected && a->rsc == b->rsc &&
-	       a->mac_spoofing == b->mac_spoofing && a->link_speed == b->link_speed &&
-	       mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
+	       a->loops == b->loops && mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
+	       a->connected == b->connected && a->link_speed == b->link_speed &&
+	       a->rsc == b->rsc && a->mac_spoofing == b->mac_spoofing &&
 	       host_address_same(a, b);
 }
 
