@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "daemon/device.h"
 #include "netvsp/port_netvsp.h"
+#include "vswitch/hnv_ctl.h"
 
 #define RETRY_NS 2000000000ull     // what failed is tried again after this, doubled each time …
 #define RETRY_MAX_DOUBLINGS 4      // … so often at most
@@ -115,7 +116,8 @@ static bool same_device(const struct port_obj *a, const struct port_obj *b)
 	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
 		if ((x[i] || y[i]) && (!x[i] || !y[i] || strcmp(x[i], y[i]) != 0))
 			return false;
-	return a->kind == b->kind && a->mtu == b->mtu && a->queues == b->queues &&
+	return a->kind == b->kind && a->mtu == b->mtu &&
+	       (a->role == ROLE_UPLINK) == (b->role == ROLE_UPLINK) && a->queues == b->queues &&
 	       a->loops == b->loops && mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
 	       host_address_same(a, b);
 }
@@ -167,6 +169,7 @@ static int open_work(void *arg)
 		.name = o->head.name,
 		.mac = o->mac,
 		.mtu = o->mtu,
+		.overhead = o->role == ROLE_UPLINK ? HNV_ENCAP_OVERHEAD : 0,
 		.n_queues = o->queues ? o->queues : (uint16_t)p->all->cfg.n_workers,
 		.ifname = o->ifname,
 		.netns = o->netns,

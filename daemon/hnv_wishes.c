@@ -9,8 +9,6 @@
 #include "vswitch/hnv_ctl.h"
 #include "vxlan/vxlan.h"
 
-#define ENCAP_OVERHEAD 160 // bytes that an uplink with a provider address has room for, besides
-
 // Structs are compared byte by byte: all arrays come from calloc, members are set one by one.
 static void *make_array(const struct model *model, const struct object_type *type, size_t size,
 			const struct object *const **objs, uint32_t *n)
@@ -259,7 +257,7 @@ static void place_provider(const struct provider_obj *p, const struct model *mod
 	to->cfg.prefix_bits = p->prefix_length;
 	to->cfg.mac = p->mac;
 	to->cfg.gateway = p->gateway;
-	to->cfg.mtu = p->mtu ? p->mtu : (uint16_t)(port->mtu + ENCAP_OVERHEAD);
+	to->cfg.mtu = p->mtu ? p->mtu : (uint16_t)(port->mtu + HNV_ENCAP_OVERHEAD);
 }
 
 static int make_provider_routes(const struct model *model, const struct placed_provider *providers,

@@ -167,10 +167,16 @@ static void fini_helper(struct daemon *d)
 
 static int init_switch(struct daemon *d, struct err *err)
 {
+	int ret;
+
 	d->rcu = rcu_create();
 	if (!d->rcu)
 		return err_set(err, ENOMEM, "no memory for RCU");
-	return vswitch_create(d->rcu, d->opt.n_workers, d->learn_fd, &d->vswitch, err);
+	ret = vswitch_create(d->rcu, d->opt.n_workers, d->learn_fd, &d->vswitch, err);
+	// What is heard before the timer's first round is not to look as old as the clock.
+	if (!ret)
+		on_second(d);
+	return ret;
 }
 
 static void fini_switch(struct daemon *d)

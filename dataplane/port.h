@@ -56,6 +56,7 @@ struct port_cfg {
 	const char *name;     // the port's name, for messages
 	struct mac mac;       // address of the peer behind the port; zero: not given
 	uint16_t mtu;         // largest L3 size, bytes, 576…9216-14
+	uint16_t overhead;    // tap, ethdev: bytes beyond mtu for outer headers, if it can
 	uint16_t n_queues;    // queue pairs wanted; the device may have fewer
 	const char *ifname;   // tap: interface name, default: `name`
 	const char *netns;    // tap: name under /run/netns to move the interface to

@@ -242,6 +242,7 @@ static int port_configure(struct ethdev *eth, const struct port_cfg *cfg,
 	if (mtu < info->min_mtu || mtu > max)
 		return err_set(err, EINVAL, "mtu %u: %s takes %u to %u", mtu, eth->dev.what,
 			       info->min_mtu, max);
+	mtu = (uint16_t)RTE_MIN((uint32_t)mtu + cfg->overhead, max);
 	eth->dev.max_frame = RTE_MIN((uint32_t)mtu + ETHDEV_OVERHEAD, PORT_MAX_FRAME);
 	conf_fill(&conf, info, &eth->dev, mtu);
 	ret = queues_setup(eth, &conf, cfg->pools, err);

@@ -220,7 +220,7 @@ static int tap_open(const struct port_cfg *cfg, struct port_dev **out, struct er
 			    PORT_OFFLOAD_INDIRECT;
 	if (tap->fds.uso)
 		tap->dev.offloads |= PORT_OFFLOAD_USO;
-	tap->dev.max_frame = RTE_MIN(mtu + TAP_OVERHEAD, PORT_MAX_FRAME);
+	tap->dev.max_frame = RTE_MIN(mtu + cfg->overhead + TAP_OVERHEAD, PORT_MAX_FRAME);
 	tap->dev.n_queues = tap->fds.n_queues;
 	snprintf(tap->dev.what, sizeof(tap->dev.what), "tap %s%s%s", ifname,
 		 netns ? " in namespace " : "", netns ? netns : "");

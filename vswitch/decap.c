@@ -52,6 +52,7 @@ void decap_init(struct decap *d, struct cache *c, const struct view *v, struct w
 	d->v = v;
 	d->out = out;
 	d->hnv = v->snap->hnv;
+	d->peer.address.family = 0;
 	d->likely = &d->last[HNV_VXLAN];
 	for (uint8_t encap = 0; encap < HNV_N_ENCAPS; encap++)
 		d->last[encap] =
@@ -88,22 +89,15 @@ static void report_peer(struct decap *d, uint8_t encap, uint32_t id, const struc
 	cache_tell(d->c, r.port, &r);
 }
 
-static uint16_t way_of(struct decap *d, uint8_t encap, uint32_t id, const struct ip_address *peer)
-{
-	uint16_t way = hnv_find_way(d->hnv, encap, peer);
-
-	if (unlikely(!way))
-		report_peer(d, encap, id, peer);
-	return way;
-}
-
 uint64_t decap_from_other(struct decap *d, struct decap_last *last, uint32_t id, uint32_t source)
 {
 	struct ip_address peer = ip_address_of(4, (const uint8_t *)&source);
-	uint16_t way = way_of(d, last->encap, id, &peer);
+	uint16_t way = hnv_find_way(d->hnv, last->encap, &peer);
 
 	// Who is not known is not remembered: each of its frames is a reason to report it.
-	if (way) {
+	if (!way) {
+		report_peer(d, last->encap, id, &peer);
+	} else {
 		last->source = source;
 		last->from = key_from_tunnel(d->v->port->index, 0, way, last->encap);
 	}
@@ -125,6 +119,16 @@ static struct rte_mbuf *reassemble(struct decap *d, struct rte_mbuf *m, struct e
 	return m;
 }
 
+// Is it the last peer who sent this?
+static bool is_peer(const struct decap_peer *last, uint8_t encap, const struct encap_info *info)
+{
+	if (last->encap != encap || last->address.family != (info->ipv6 ? 6 : 4))
+		return false;
+	// Not 16 bytes of an IPv4 address: a wide load of what was just written by narrow stores.
+	return info->ipv6 ? same_16(last->address.b, info->source)
+			  : load_u32(last->address.b) == load_u32(info->source);
+}
+
 // The frame m, for us: its outer header off, or an end to it.
 static struct rte_mbuf *decap_ours(struct decap *d, struct rte_mbuf *m, enum encap_kind kind,
 				   const struct encap_where *where, uint64_t *from)
@@ -133,14 +137,20 @@ static struct rte_mbuf *decap_ours(struct decap *d, struct rte_mbuf *m, enum enc
 	uint16_t port = d->v->port->index;
 	struct encap_info info;
 	enum encap_result result = d->hnv->codecs[encap]->pop(m, where, &info);
-	struct ip_address peer;
+	struct decap_peer *peer = &d->peer;
 
 	if (unlikely(result != ENCAP_OK)) {
 		worker_drop(d->out, port, DROP_RX, drop_of_encap(result), m);
 		return NULL;
 	}
-	peer = ip_address_of(info.ipv6 ? 6 : 4, info.source);
-	*from = key_from_tunnel(port, info.id, way_of(d, encap, info.id, &peer), encap);
+	if (unlikely(!is_peer(peer, encap, &info))) {
+		peer->address = ip_address_of(info.ipv6 ? 6 : 4, info.source);
+		peer->encap = encap;
+		peer->way = hnv_find_way(d->hnv, encap, &peer->address);
+	}
+	if (unlikely(!peer->way))
+		report_peer(d, encap, info.id, &peer->address);
+	*from = key_from_tunnel(port, info.id, peer->way, encap);
 	return m;
 }
 

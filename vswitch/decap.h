@@ -14,6 +14,13 @@ struct decap_last {
 	uint64_t from; // w[2] of the level-1 keys of such frames, but for the virtual subnet
 };
 
+// Who sent the last frame that was not plain.
+struct decap_peer {
+	struct ip_address address; // family 0: nobody yet
+	uint16_t way;              // 0: nobody knows them
+	uint8_t encap;
+};
+
 // What a batch received on an underlay port is looked at with.
 struct decap {
 	struct cache *c;
@@ -22,6 +29,7 @@ struct decap {
 	const struct hnv *hnv;
 	struct decap_last *likely; // of last[]; a guess: to look at the frame first takes longer
 	struct decap_last last[HNV_N_ENCAPS];
+	struct decap_peer peer;
 };
 
 void decap_init(struct decap *d, struct cache *c, const struct view *v, struct worker_out *out);

@@ -81,11 +81,11 @@ struct hnv_index *hnv_index_create(const struct hnv_subnet *const *subnets, uint
 	ix->ways = ways;
 	for (uint32_t i = 0; i < n_subnets; i++)
 		add_subnet(ix, subnets[i]->encap, subnets[i]);
-	// A record may ask for the other encapsulation: where nobody has the number there, it means
-	// the same subnet.
+	// Where records ask for another encapsulation, and nobody has the number there.
 	for (uint32_t i = 0; i < n_subnets; i++)
 		for (uint8_t encap = 0; encap < HNV_N_ENCAPS; encap++)
-			add_subnet(ix, encap, subnets[i]);
+			if (subnets[i]->other_encaps & 1u << encap)
+				add_subnet(ix, encap, subnets[i]);
 	for (uint32_t i = 0; i < n_ways; i++) {
 		const struct way *w = &ways[numbers[i] - WAY_FIRST];
 		uint64_t at = hash_provider(w->encap, &w->provider);

@@ -135,6 +135,7 @@ struct hnv_subnet {
 	uint16_t fid;
 	uint32_t vsid;
 	uint8_t encap;
+	uint8_t other_encaps; // bits 1 << enum hnv_encap: records ask for these too
 	int16_t flow_id;
 	bool learning;
 	struct ip_prefix prefix[2];

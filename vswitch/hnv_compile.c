@@ -99,6 +99,13 @@ static bool make_subnets(struct hnv_image *im)
 		im->by_fid[im->subnets[i].fid] = &im->subnets[i];
 		im->learns |= s->learning;
 	}
+	for (uint32_t i = 0; i < im->cfg.n_records; i++) {
+		const struct hnv_record_cfg *r = &im->cfg.records[i];
+		uint16_t fid = im->fids[r->subnet];
+
+		if (im->by_fid[fid] && r->encap != im->by_fid[fid]->encap)
+			im->subnets[im->by_fid[fid] - im->subnets].other_encaps |= 1u << r->encap;
+	}
 	return true;
 }
 

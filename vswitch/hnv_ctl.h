@@ -12,6 +12,10 @@
 // Locally administered: neither a vendor nor the pool 00:15:5d can have given it to somebody.
 #define HNV_ROUTER_MAC "02:15:5d:00:00:fe"
 
+// Hyper-V's EncapOverhead: bytes beyond its mtu that an uplink has room for, and that the underlay
+// then carries: a tenant's 1514 are 1674 there.
+#define HNV_ENCAP_OVERHEAD 160u
+
 struct hnv_obj { // the only one
 	struct object head;
 	struct mac router_mac;

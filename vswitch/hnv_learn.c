@@ -46,7 +46,16 @@ bool hnv_learn_peer(struct hnv_shared *s, const struct hnv_image *im, const stru
 
 void hnv_learnt_drop(struct hnv_shared *s) { s->learnt.n_peers--; }
 
-int hnv_forget_peer(struct hnv_shared *s, const struct fdb *fdb, bool tick)
+void hnv_age_peers(struct hnv_shared *s, const struct fdb *fdb)
+{
+	for (uint32_t i = 0; i < s->learnt.n_peers; i++) {
+		struct hnv_peer *p = &s->learnt.peers[i];
+
+		p->idle_s = fdb_port_count(fdb, p->way) ? 0 : p->idle_s + 1;
+	}
+}
+
+int hnv_forget_peer(struct hnv_shared *s)
 {
 	struct hnv_learnt *l = &s->learnt;
 
@@ -54,7 +63,6 @@ int hnv_forget_peer(struct hnv_shared *s, const struct fdb *fdb, bool tick)
 		struct hnv_peer *p = &l->peers[i];
 		uint16_t subnet = p->subnet;
 
-		p->idle_s = fdb_port_count(fdb, p->way) ? 0 : p->idle_s + tick;
 		if (p->idle_s < HNV_PEER_IDLE_S)
 			continue;
 		*p = l->peers[--l->n_peers];

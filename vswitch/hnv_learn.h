@@ -43,9 +43,11 @@ bool hnv_learnt_stays(const struct hnv_image *image, const struct hnv_peer *p);
 bool hnv_learn_peer(struct hnv_shared *s, const struct hnv_image *image, const struct hnv_peer *p);
 void hnv_learnt_drop(struct hnv_shared *s); // the last one
 
+// A second has passed: looks who has somebody behind him.
+void hnv_age_peers(struct hnv_shared *s, const struct fdb *fdb);
+
 // Forgets a peer that had nobody behind it for too long: its subnet's id, or -1 if there is none.
-// Called once a second; n_behind tells how many MACs are behind a way.
-int hnv_forget_peer(struct hnv_shared *s, const struct fdb *fdb, bool tick);
+int hnv_forget_peer(struct hnv_shared *s);
 
 // Somebody with this MAC, which the FDB knows, has a customer address in subnet `id`.
 void hnv_learn_customer(struct hnv_shared *s, struct fdb *fdb, const struct hnv_image *image,

@@ -52,6 +52,8 @@ static void index_finds_subnets_and_ways(void **state)
 		list[i] = &subnets[i];
 	}
 	subnets[0].vsid = 9000; // its number is nobody's by the other encapsulation
+	subnets[0].other_encaps = 1 << 1;
+	subnets[2].other_encaps = 1 << 1; // subnets[3] has the number
 	for (uint16_t i = 0; i < N_WAYS; i++) {
 		ways[i].provider = i % 3 ? address4(0x0a000000u + i / 2) : address6(1, i / 2);
 		ways[i].encap = i % 2;

@@ -227,7 +227,7 @@ static void strict_source_is_checked(void **state)
 		{ WAY_BLUE, BLUE_VSID, 99, 10, DROP_SOURCE_MISMATCH }, // nobody's
 		{ WAY_BLUE, BLUE_VSID, 11, 10, DROP_SOURCE_MISMATCH }, // ours
 		{ WAY_BLUE, BLUE_VSID + 1, 20, 10, DROP_VIRTUAL_SUBNET_ID },
-		{ WAY_RED, BLUE_VSID, 20, 10, DROP_SOURCE_MISMATCH }, // its record says NVGRE
+		{ WAY_RED, BLUE_VSID, 20, 10, DROP_VIRTUAL_SUBNET_ID }, // wrong encapsulation
 		{ WAY_BLUE, BLUE_VSID, 20, 12, DROP_NO_DESTINATION },   // red's
 		{ WAY_BLUE, BLUE_VSID, 20, 20, DROP_TUNNEL_TO_TUNNEL },
 	};

@@ -424,14 +424,13 @@ static void learn_peer(struct vswitch *vs, uint16_t fid, uint8_t encap,
 static void forget_peers(struct vswitch *vs)
 {
 	struct compiled *c = vs->now;
-	int subnet = -1;
+	int subnet;
 
-	if (c->hnv && !vs->n_plans)
-		subnet = hnv_forget_peer(&vs->state.hnv, vs->fdb, true);
-	while (subnet >= 0) {
+	hnv_age_peers(&vs->state.hnv, vs->fdb);
+	if (!c->hnv || vs->n_plans)
+		return;
+	while ((subnet = hnv_forget_peer(&vs->state.hnv)) >= 0)
 		compiled_relearn(c, &vs->state, c->hnv->fids[subnet], &vs->snapshot);
-		subnet = hnv_forget_peer(&vs->state.hnv, vs->fdb, false);
-	}
 }
 
 // Somebody has, or says to have, a customer address.
