@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What VMQ costs and what it keeps, with two real workers on two CPUs, a real switch, a NIC that is
-// a generator and 16 ports that count: `build/daemon/test_vmq_cost [RECEIVER_CPU OWNER_CPU]`. A line
-// of JSON for each of
+// What VMQ costs and what it keeps, with two real workers on two CPUs, a real switch, a NIC that
+// is a generator and 16 ports that count: `build/daemon/test_vmq_cost [RECEIVER_CPU OWNER_CPU]`. A
+// line of JSON for each of
 //   handover  cycles a frame that crossing to another worker adds, both workers together
-//   fair      16 ports at 60 % of what was measured, one of them then at ten times its share: frames
-//             that the other 15 lost
+//   fair      16 ports at 60 % of what was measured, one of them then at ten times its share:
+//             frames that the other 15 lost
 //   move      queues that go to the other worker and back under that load: lost, out of order
 // Not a test: it asserts nothing about time. `./run-bench vmq-…` runs it.
 #include <stdarg.h>
@@ -69,6 +69,11 @@ static struct {
 
 // --- the two kinds of port ---------------------------------------------------------------------
 
+static uint64_t taken(void)
+{
+	return counter_get(&rig.taken[RECEIVER].n) + counter_get(&rig.taken[OWNER].n);
+}
+
 static uint64_t due(void)
 {
 	uint64_t rate = __atomic_load_n(&rig.per_second, __ATOMIC_ACQUIRE);
@@ -78,14 +83,12 @@ static uint64_t due(void)
 	if (rate != rig.rate) {
 		rig.rate = rate;
 		rig.start_tsc = now;
-		rig.base = rig.given = counter_get(&rig.taken[RECEIVER].n) +
-				       counter_get(&rig.taken[OWNER].n);
+		rig.base = rig.given = taken();
 	}
 
 	// Full batches, as long as the owner keeps up.
 	if (!rate)
-		return rig.given - counter_get(&rig.taken[RECEIVER].n) -
-		       counter_get(&rig.taken[OWNER].n) + PORT_BATCH <= WINDOW ? PORT_BATCH : 0;
+		return rig.given + PORT_BATCH <= taken() + WINDOW ? PORT_BATCH : 0;
 	late = (int64_t)((double)(now - rig.start_tsc) * (double)rate / (double)rte_get_tsc_hz()) -
 	       (int64_t)(rig.given - rig.base);
 	if (late > DEPTH) {
@@ -146,10 +149,12 @@ static uint16_t guest_tx(struct port_queue *q, struct rte_mbuf **pkts, uint16_t 
 	return n;
 }
 
-static const struct port_ops nic_ops = { .kind = "nic", .rx = nic_rx, .tx = nothing,
-					 .doorbell = no_doorbell };
-static const struct port_ops guest_ops = { .kind = "guest", .rx = nothing, .tx = guest_tx,
-					   .doorbell = no_doorbell };
+static const struct port_ops nic_ops = {
+	.kind = "nic", .rx = nic_rx, .tx = nothing, .doorbell = no_doorbell
+};
+static const struct port_ops guest_ops = {
+	.kind = "guest", .rx = nothing, .tx = guest_tx, .doorbell = no_doorbell
+};
 
 // --- set-up ------------------------------------------------------------------------------------
 
@@ -157,8 +162,9 @@ static void configure(void)
 {
 	struct sw_switch_cfg sw = { .ageing_s = 300 };
 	struct sw_port_cfg ports[N_PORTS];
-	struct vswitch_cfg cfg = { .switches = &sw, .ports = ports, .n_switches = 1,
-				   .n_ports = N_PORTS };
+	struct vswitch_cfg cfg = {
+		.switches = &sw, .ports = ports, .n_switches = 1, .n_ports = N_PORTS
+	};
 	struct vswitch_plan *plan;
 	struct err err;
 
@@ -221,7 +227,7 @@ static void publish(const struct plan_move *move)
 	assert_int_equal(plan_publish(&set), 0);
 }
 
-// Guest i goes to worker (i / by) % 2, as one move a time; by = N_GUESTS: all stay with the receiver.
+// Guest i goes to worker (first + i / by) % 2, one move a time.
 static void place(unsigned int by, unsigned int first)
 {
 	for (unsigned int i = 0; i < N_GUESTS; i++) {
@@ -309,6 +315,11 @@ struct cost {
 	double per_second; // frames that arrived: the median over all samples
 };
 
+static uint64_t busy(unsigned int w)
+{
+	return counter_get(&worker_load(rig.workers[w])->busy_cycles);
+}
+
 // The lower quarter of many short samples, for others on these CPUs only ever add; samples in which
 // a worker had no CPU say nothing.
 static struct cost measure(void)
@@ -322,13 +333,13 @@ static struct cost measure(void)
 		uint64_t frames = received(), worked[N_WORKERS], tsc = rte_rdtsc();
 
 		for (unsigned int w = 0; w < N_WORKERS; w++)
-			worked[w] = counter_get(&worker_load(rig.workers[w])->busy_cycles);
+			worked[w] = busy(w);
 		usleep(SAMPLE_US);
 		frames = received() - frames;
 		rates[n_rates++] = (double)frames * (double)rte_get_tsc_hz() /
 				   (double)(rte_rdtsc() - tsc);
 		for (unsigned int w = 0; w < N_WORKERS; w++)
-			worked[w] = counter_get(&worker_load(rig.workers[w])->busy_cycles) - worked[w];
+			worked[w] = busy(w) - worked[w];
 		if (frames < MIN_FRAMES)
 			continue;
 		receiver[n] = (double)worked[RECEIVER] / (double)frames;
