@@ -362,7 +362,7 @@ static void measure_handover(void)
 	local = measure();
 	place(N_GUESTS, OWNER);
 	crossed = measure();
-	printf("{\"name\": \"handover\", \"batch\": %u, \"local\": %.1f, \"crossed\": %.1f, "
+	printf("{\"name\": \"handover\", \"batch\": %d, \"local\": %.1f, \"crossed\": %.1f, "
 	       "\"handover\": %.1f, \"receiver\": %.1f, \"owner\": %.1f}\n",
 	       PORT_BATCH, local.sum, crossed.sum, crossed.sum - local.sum,
 	       crossed.receiver - local.sum, crossed.sum - crossed.receiver);
@@ -403,7 +403,7 @@ static void measure_move(double capacity)
 	ms = (double)(rte_rdtsc() - tsc) * 1e3 / (double)rte_get_tsc_hz();
 	offer(1, 1);
 	usleep(50000);
-	printf("{\"name\": \"move\", \"moves\": %u, \"ms\": %.0f, \"frames\": %lu, \"lost\": %lu, "
+	printf("{\"name\": \"move\", \"moves\": %d, \"ms\": %.0f, \"frames\": %lu, \"lost\": %lu, "
 	       "\"reordered\": %lu}\n",
 	       MOVES, ms, received() - frames, drops(0) - lost, disorder() - wrong);
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include <rte_cycles.h>
 #include <rte_errno.h>
@@ -23,8 +22,6 @@
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
 #define COLD_SHARE 32       // … but in a 32nd of the time
 #define COLD_SAVED 4096     // TSC cycles of it, at most, are saved up
-#define AWAIT_LOOKS 64      // at the others' epochs, before the core is given to them …
-#define AWAIT_NS 20000      // … for so long at a time
 
 struct worker {
 	struct worker_out out; // first: the switch sees this part
@@ -413,16 +410,6 @@ static bool others_have_settled(const struct worker *w)
 	return true;
 }
 
-// Others must do something, and they may want this core for it. A nap, for the kernel gives the
-// core away for that, and hardly for a yield. rounds: how often we came here for the same thing.
-static void await(unsigned int *rounds)
-{
-	const struct timespec t = { .tv_nsec = AWAIT_NS };
-
-	if (++*rounds > AWAIT_LOOKS)
-		nanosleep(&t, NULL);
-}
-
 // Queues of `giver` become ours. Until nobody has frames for them under way by the old path,
 // frames by the new one wait in their rings; nor is anything received, for it might be for them.
 // Ends as soon as each of the others has been round its loop: none of them waits for us.
@@ -437,7 +424,7 @@ static void take_over(struct worker *w, const struct worker *giver)
 		if (drain_from(w, giver->cfg.id, &ahead))
 			flush_all(&w->out);
 		if (!settled)
-			await(&rounds);
+			idle_await(&rounds);
 	}
 }
 
@@ -487,7 +474,7 @@ static void loop(struct worker *w)
 			idle_worked(&w->idle);
 			counter_add(&w->load.busy_cycles, rte_rdtsc() - start);
 		} else if (unlikely(w->settled != w->taken)) {
-			await(&rounds);
+			idle_await(&rounds);
 		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, has_work, w)) {
 			counter_add(&w->load.sleeps, 1);
 		}
