@@ -284,12 +284,19 @@ static unsigned int receive_all(struct worker *w)
 	return work;
 }
 
-static void send_handed(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
+static void take_handed(struct worker *w, unsigned int from, struct rte_mbuf **pkts, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		uint16_t port = pkts[i]->port;
+		uint16_t port = pkts[i]->port & (uint16_t)~WORKER_INTO;
 		struct egress *e = w->out.plan->egress[port % PORT_SLOTS];
 
+		if (unlikely(pkts[i]->port & WORKER_INTO)) {
+			pkts[i]->port = port;
+			w->cfg.ops->input(w->cfg.ctx, &w->out, port, &pkts[i], 1);
+			continue;
+		}
+		if (from == WORKER_MAX)
+			counter_add(&worker_counters(&w->out, port)->created, 1);
 		if (likely(e && e->dev))
 			worker_output(&w->out, port, pkts[i]);
 		else
@@ -305,22 +312,6 @@ static uint64_t taken_by(const struct worker *w, unsigned int id)
 	// its worker did before.
 	return id < plan->n_workers ? __atomic_load_n(&plan->workers[id]->taken, __ATOMIC_ACQUIRE)
 				    : UINT64_MAX;
-}
-
-// Control's own frames: made for a port, or as if received on one.
-static void take_controls(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++) {
-		uint16_t port = pkts[i]->port & (uint16_t)~WORKER_INTO;
-
-		if (pkts[i]->port & WORKER_INTO) {
-			pkts[i]->port = port;
-			w->cfg.ops->input(w->cfg.ctx, &w->out, port, &pkts[i], 1);
-		} else {
-			counter_add(&worker_counters(&w->out, port)->created, 1);
-			send_handed(w, &pkts[i], 1);
-		}
-	}
 }
 
 // What worker `from` (WORKER_MAX: control) left for queues of ours, up to now; nothing if it wrote
@@ -344,10 +335,7 @@ static unsigned int drain_from(struct worker *w, unsigned int from, bool *ahead)
 		unsigned int n = rte_ring_sc_dequeue_burst(
 			r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
 
-		if (from == WORKER_MAX)
-			take_controls(w, pkts, n);
-		else
-			send_handed(w, pkts, n);
+		take_handed(w, from, pkts, n);
 		left -= n;
 	}
 	return total;
