@@ -77,11 +77,13 @@ void table_cell(struct table *table, bool new_row, const char *text); // next ce
 void table_print(struct table *table, FILE *out); // and ends its life; empty columns are left out
 char *cell_text(const json_t *value); // as people read it; malloc'ed
 
-// show.c, watch.c, man.c: commands.
+// show.c, watch.c, test.c, man.c: commands.
 int command_show(struct cli *cli);
 int command_get(struct cli *cli);
 int command_counters(struct cli *cli);
 int command_watch(struct cli *cli);
+int command_test(struct cli *cli);
+void test_help(void);
 int command_describe(struct cli *cli);
 int command_completion(struct cli *cli);
 int command_complete(struct cli *cli);

@@ -43,6 +43,27 @@ static void print_fields(struct cli *cli, const char *type)
 	json_decref(result);
 }
 
+// weft test WHAT KEY=…: what there is to test is what the daemon has methods for.
+static int complete_test(struct cli *cli, int place)
+{
+	json_t *result, *help;
+	const char *name;
+
+	if (place > 2) {
+		if (strcmp(cli->args[2], "path") == 0)
+			puts("from=");
+		if (strcmp(cli->args[2], "vmq") != 0)
+			puts("to=");
+		return EXIT_OK;
+	}
+	result = rpc_try(cli, "describe", NULL);
+	json_object_foreach(json_object_get(result, "methods"), name, help)
+		if (strncmp(name, "test_", 5) == 0)
+			puts(name + 5);
+	json_decref(result);
+	return EXIT_OK;
+}
+
 // args: "complete", then the words of the line behind "weft", the last one unfinished.
 int command_complete(struct cli *cli)
 {
@@ -57,6 +78,8 @@ int command_complete(struct cli *cli)
 	}
 	if (access(cli->socket, W_OK) < 0)
 		return EXIT_NO_DAEMON;
+	if (strcmp(cli->args[1], "test") == 0)
+		return complete_test(cli, place);
 	if (place == 2) {
 		result = rpc_try(cli, "describe", NULL);
 		print_names(json_object_get(result, "types"));

@@ -127,35 +127,6 @@ static int command_call(struct cli *cli)
 	return EXIT_OK;
 }
 
-// test WHAT: the daemon tries itself; each check on a line.
-static int command_test(struct cli *cli)
-{
-	char method[64];
-	json_t *result, *checks;
-	bool failed;
-
-	snprintf(method, sizeof(method), "test_%s", cli->args[1]);
-	result = rpc_call(cli, method, NULL);
-	failed = json_integer_value(json_object_get(result, "failed")) > 0;
-	if (cli->json) {
-		json_dumpf(result, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(result);
-		return failed ? EXIT_REFUSED : EXIT_OK;
-	}
-	checks = json_object_get(result, "checks");
-	for (size_t i = 0; i < json_array_size(checks); i++) {
-		const json_t *check = json_array_get(checks, i);
-
-		printf("%-8s %s: %s\n",
-		       json_is_true(json_object_get(check, "ok")) ? "ok" : "not ok",
-		       text_of(check, "name"), text_of(check, "detail"));
-	}
-	puts(text_of(result, "summary"));
-	json_decref(result);
-	return failed ? EXIT_REFUSED : EXIT_OK;
-}
-
 static int command_version(struct cli *cli)
 {
 	json_t *result;
@@ -187,7 +158,8 @@ const struct command commands[] = {
 	  OPTION_INTERVAL, command_watch },
 	{ "call", "METHOD [KEY=VALUE]...", "calls any method; weft describe --json lists them", 1,
 	  -1, 0, command_call },
-	{ "test", "WHAT", "tries a part of the running switch: vmq", 1, 1, 0, command_test },
+	{ "test", "WHAT [KEY=VALUE]...", "tries something: path, jumbo, vmq", 1, -1, 0,
+	  command_test },
 	{ "version", "", "versions of weft and of the daemon", 0, 0, 0, command_version },
 	{ "completion", "bash", "a completion script", 1, 1, 0, command_completion },
 	{ "complete", "WORD...", "what completion asks", 0, -1, 0, command_complete },
@@ -238,6 +210,8 @@ static int command_help(struct cli *cli, const struct command *c)
 	json_t *type;
 
 	printf("usage: weft %s %s\n%s\n", c->name, c->arguments, c->help);
+	if (c->run == command_test)
+		test_help();
 	if (cli->n_args < 2 || !strstr(c->arguments, "TYPE"))
 		return EXIT_OK;
 	type = type_describe(cli, cli->args[1]);

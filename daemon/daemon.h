@@ -24,6 +24,7 @@ struct daemon {
 	struct devices *devices;
 	struct vmq *vmq;
 	struct control *control;
+	struct probes *probes; // tests under way
 	struct numbers numbers; // of the configuration in force
 	uint64_t rule_base[CACHE_RULES]; // what a rule's counter stood at when its id was given out
 	int signal_fd, tick_timer, second_timer;

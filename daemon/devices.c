@@ -119,6 +119,8 @@ static bool same_device(const struct port_obj *a, const struct port_obj *b)
 	return a->kind == b->kind && a->mtu == b->mtu &&
 	       (a->role == ROLE_UPLINK) == (b->role == ROLE_UPLINK) && a->queues == b->queues &&
 	       a->loops == b->loops && mac_to_u64(a->mac) == mac_to_u64(b->mac) &&
+	       a->connected == b->connected && a->link_speed == b->link_speed &&
+	       a->rsc == b->rsc && a->mac_spoofing == b->mac_spoofing &&
 	       host_address_same(a, b);
 }
 
@@ -180,6 +182,10 @@ static int open_work(void *arg)
 		.loops = o->loops,
 		.peer = o->peer,
 		.token_file = o->vm_token_file,
+		.disconnected = !o->connected,
+		.rsc = o->rsc,
+		.any_mac = o->mac_spoofing,
+		.link_mbps = o->link_speed,
 		.pools = p->all->cfg.pools,
 	};
 	const struct port_ops *ops = kind_of(o);
@@ -535,14 +541,15 @@ void devices_destroy(struct devices *d)
 	free(d);
 }
 
-void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32_t bytes)
+static void hand_over(struct devices *d, const struct devices_frame *f, bool into)
 {
-	struct device *p = d->ports[port % PORT_SLOTS];
+	struct device *p = d->ports[f->port % PORT_SLOTS];
 	struct worker *owner = p ? d->cfg.workers[p->plan.owner[0]] : NULL;
 	struct rte_ring *ring = owner ? worker_handover(owner, WORKER_MAX) : NULL;
-	bool can = ring && p->state == OPEN;
-	struct rte_mbuf *m = can ? rte_pktmbuf_alloc(d->cfg.pools->small) : NULL;
-	uint32_t padded = RTE_MAX(bytes, 60u); // IEEE 802.3, 3.2.8
+	uint32_t padded = RTE_MAX(f->n_bytes, 60u); // IEEE 802.3, 3.2.8
+	uint32_t room = rte_pktmbuf_data_room_size(d->cfg.pools->small) - RTE_PKTMBUF_HEADROOM;
+	struct rte_mempool *pool = padded <= room ? d->cfg.pools->small : d->cfg.pools->large;
+	struct rte_mbuf *m = ring && pool && p->state == OPEN ? rte_pktmbuf_alloc(pool) : NULL;
 	char *to = m ? rte_pktmbuf_append(m, (uint16_t)padded) : NULL;
 
 	if (!to) {
@@ -550,10 +557,20 @@ void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32
 		return;
 	}
 	memset(to, 0, padded);
-	memcpy(to, frame, bytes);
-	m->port = port;
+	memcpy(to, f->bytes, f->n_bytes);
+	m->port = (uint16_t)(f->port | (into ? WORKER_INTO : 0));
 	if (rte_ring_sp_enqueue(ring, m))
 		rte_pktmbuf_free(m);
 	else
 		worker_wake(owner);
+}
+
+void devices_send(struct devices *d, const struct devices_frame *f)
+{
+	hand_over(d, f, false);
+}
+
+void devices_receive(struct devices *d, const struct devices_frame *f)
+{
+	hand_over(d, f, true);
 }

@@ -45,9 +45,18 @@ void devices_abort(struct devices *d);
 // Makes devices follow the model that devices_prepare saw.
 void devices_publish(struct devices *d);
 
-// Sends frame[bytes] of control's own out of a port, padded as Ethernet wants it; lost if the port
-// is down or its worker does not keep up. The frame counts as created for the port.
-void devices_send(struct devices *d, uint16_t port, const uint8_t *frame, uint32_t bytes);
+// A frame of control's own.
+struct devices_frame {
+	uint16_t port; // index
+	const uint8_t *bytes;
+	uint32_t n_bytes; // padded as Ethernet wants it
+};
+
+// Sends it out of its port, for which it counts as created; or lets the switch have it as if the
+// port had received it, and so it counts. Lost if the port is down, its worker does not keep up, or
+// there is no buffer for its size.
+void devices_send(struct devices *d, const struct devices_frame *f);
+void devices_receive(struct devices *d, const struct devices_frame *f);
 
 // Adds "link", "device" and "workers" of a port to `out`.
 void devices_status(const struct devices *d, const char *port, json_t *out);

@@ -20,6 +20,8 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/eal.h"
+#include "daemon/path.h"
+#include "daemon/probes.h"
 #include "daemon/vmq.h"
 #include "vswitch/hnv_ctl.h"
 #include "vswitch/reassembly.h"
@@ -229,7 +231,8 @@ static int init_workers(struct daemon *d, struct err *err)
 
 static void send_frame(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes)
 {
-	devices_send(((struct daemon *)ctx)->devices, port, frame, bytes);
+	devices_send(((struct daemon *)ctx)->devices,
+		     &(struct devices_frame){ port, frame, bytes });
 }
 
 // Controllers may want to know, and add a record.
@@ -247,6 +250,11 @@ static void tell_unknown(void *ctx, uint16_t subnet, uint16_t port,
 			      json_pack("{s:s, s:s}", "address", text, "port", from ? from : "?"));
 }
 
+static void take_answer(void *ctx, const struct learn_report *report)
+{
+	probes_answer(ctx, report);
+}
+
 static int init_devices(struct daemon *d, struct err *err)
 {
 	const struct devices_cfg cfg = { .loop = d->loop, .helper = d->helper, .rcu = d->rcu,
@@ -254,8 +262,9 @@ static int init_devices(struct daemon *d, struct err *err)
 					 .n_workers = d->opt.n_workers,
 					 .socket = d->opt.socket,
 					 .event = on_port_event, .arg = d };
-	const struct vswitch_hooks hooks = { .send = send_frame, .unknown = tell_unknown,
-					     .ctx = d };
+	const struct vswitch_hooks hooks = {
+		.send = send_frame, .unknown = tell_unknown, .answer = take_answer, .ctx = d
+	};
 
 	vswitch_set_hooks(d->vswitch, &hooks);
 	return devices_create(&cfg, &d->devices, err);
@@ -361,6 +370,7 @@ static void close_devices(struct daemon *d)
 static void fini_service(struct daemon *d)
 {
 	fini_helper(d);
+	probes_cancel_all(d);
 	fini_server(d);
 }
 
@@ -370,7 +380,8 @@ static int init_service(struct daemon *d, struct err *err)
 
 	if (!ret)
 		ret = vmq_methods_add(d);
-
+	if (!ret)
+		ret = path_methods_add(d);
 	if (ret)
 		return err_set(err, -ret, "no memory for methods");
 	if (d->opt.objects) {

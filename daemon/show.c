@@ -2,6 +2,8 @@
 // What the daemon lets people see beside configuration: workers, learnt addresses, cached flows,
 // counters, the conservation law. Reads workers' memory while they write it: every value is loaded
 // once and may be a batch old. control.
+#include "daemon/show.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +11,6 @@
 #include <rte_cycles.h>
 
 #include "daemon/daemon.h"
-#include "daemon/show.h"
 #include "vswitch/vswitch_ctl.h"
 
 // --- workers -----------------------------------------------------------------------------------
@@ -203,6 +204,7 @@ static void flow_action(const struct daemon *d, const struct cache *c, const str
 	}
 	switch ((enum op)p.op) {
 	case OP_FORWARD:
+	case OP_PROBE:
 		snprintf(text, size, "to %s%s", to ? to : "nobody",
 			 where.tag & TAG_PRESENT ? " tagged" : "");
 		break;

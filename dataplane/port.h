@@ -68,6 +68,10 @@ struct port_cfg {
 	const char *peer;     // pair: name that both ends share
 	const char *token_file; // netvsp: file with 32 bytes that a VMM must know as well
 	uint32_t vm_uid;      // netvsp: user whose VMM may attach; 0: the one we run as
+	bool disconnected;    // netvsp: the guest is told that its cable is out, and has no traffic
+	bool rsc;             // netvsp: offer to give it TCP segments in one
+	bool any_mac;         // netvsp: its driver may choose another address
+	uint32_t link_mbps;   // netvsp: speed that it is told; 0: 10000
 	const struct port_pools *pools;
 };
 
@@ -82,7 +86,7 @@ struct port_queue {
 // An open device. Kinds embed it as first member. Filled by open, constant afterwards.
 struct port_dev {
 	const struct port_ops *ops;
-	uint32_t offloads;   // enum port_offload bits
+	uint32_t offloads;   // enum port_offload bits; netvsp: TSO comes and goes, atomic
 	uint32_t max_frame;  // largest frame it takes, bytes without FCS, without LSO
 	uint16_t n_queues;
 	struct mac mac;      // its own address, or zero

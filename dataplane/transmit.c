@@ -162,8 +162,10 @@ static bool device_segments(const struct port_dev *dev, const struct rte_mbuf *m
 	need |= PORT_OFFLOAD_L4_CSUM;
 	if (m->nb_segs > 1)
 		need |= PORT_OFFLOAD_MULTI_SEG;
-	return (dev->offloads & need) == need && !is_shared(m) &&
-	       layers_header_bytes(at) + at->payload_bytes == m->pkt_len;
+	// A guest's device takes or leaves segmentation as its driver agrees.
+	if ((__atomic_load_n(&dev->offloads, __ATOMIC_RELAXED) & need) != need)
+		return false;
+	return !is_shared(m) && layers_header_bytes(at) + at->payload_bytes == m->pkt_len;
 }
 
 // Cuts m into n frames in software.

@@ -307,6 +307,22 @@ static uint64_t taken_by(const struct worker *w, unsigned int id)
 				    : UINT64_MAX;
 }
 
+// Control's own frames: made for a port, or as if received on one.
+static void take_controls(struct worker *w, struct rte_mbuf **pkts, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t port = pkts[i]->port & (uint16_t)~WORKER_INTO;
+
+		if (pkts[i]->port & WORKER_INTO) {
+			pkts[i]->port = port;
+			w->cfg.ops->input(w->cfg.ctx, &w->out, port, &pkts[i], 1);
+		} else {
+			counter_add(&worker_counters(&w->out, port)->created, 1);
+			send_handed(w, &pkts[i], 1);
+		}
+	}
+}
+
 // What worker `from` (WORKER_MAX: control) left for queues of ours, up to now; nothing if it wrote
 // under a newer plan than ours: then *ahead is set. Frames are in their egress lists afterwards.
 static unsigned int drain_from(struct worker *w, unsigned int from, bool *ahead)
@@ -328,9 +344,10 @@ static unsigned int drain_from(struct worker *w, unsigned int from, bool *ahead)
 		unsigned int n = rte_ring_sc_dequeue_burst(
 			r, (void **)pkts, RTE_MIN(left, (unsigned int)PORT_BATCH), NULL);
 
-		for (unsigned int i = 0; from == WORKER_MAX && i < n; i++)
-			counter_add(&worker_counters(&w->out, pkts[i]->port)->created, 1);
-		send_handed(w, pkts, n);
+		if (from == WORKER_MAX)
+			take_controls(w, pkts, n);
+		else
+			send_handed(w, pkts, n);
 		left -= n;
 	}
 	return total;

@@ -128,7 +128,9 @@ uint64_t worker_epoch(const struct worker *w);
 uint64_t worker_settled(const struct worker *w);
 
 // The ring by which `from` hands frames to `to`; made at the first call. NULL: no memory. From
-// WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port). control.
+// WORKER_MAX: control itself, whose frames count as created for their port (mbuf.port); with
+// WORKER_INTO in mbuf.port they are taken as if that port had received them. control.
+#define WORKER_INTO 0x8000u
 struct rte_ring *worker_handover(struct worker *to, unsigned int from);
 
 // Wakes it if it sleeps. Any thread.

@@ -16,6 +16,7 @@
 #include "netvsp/sections.h"
 
 #define ETHERNET_BYTES 14
+#define DEFAULT_LINK_MBPS 10000
 
 // Ports come and go on the helper thread, connections on control.
 static struct {
@@ -214,6 +215,10 @@ int netvsp_nic_create(const struct port_cfg *cfg, struct netvsp_nic **out, struc
 	nic->mac = mac_is_zero(cfg->mac) ? make_mac(nic->name) : cfg->mac;
 	nic->mtu = (cfg->mtu ? cfg->mtu : 1500u) + ETHERNET_BYTES;
 	nic->vm_uid = cfg->vm_uid ? cfg->vm_uid : geteuid();
+	nic->connected = !cfg->disconnected;
+	nic->rsc = cfg->rsc;
+	nic->any_mac = cfg->any_mac;
+	nic->link_mbps = cfg->link_mbps ? cfg->link_mbps : DEFAULT_LINK_MBPS;
 	nic->guest.pools = cfg->pools;
 	netvsp_port_init(nic);
 	ret = init_queues(nic);
@@ -394,6 +399,8 @@ static void describe_state(const struct netvsp_nic *nic, struct netvsp_nic_info 
 		state = "its channel has failed";
 	else if (!nic->channels[0].open)
 		state = "driver not loaded";
+	else if (!nic->connected)
+		state = "not connected";
 	else if (!info->ready)
 		state = "driver not ready";
 	snprintf(info->state, sizeof(info->state), "%s", state);

@@ -216,6 +216,7 @@ static void guest_clear(struct netvsp_nic *nic)
 	guest->max_frame = 0;
 	guest->receiving = guest->sending = false;
 	guest->report_csum = guest->report_hash = guest->coalesce = false;
+	__atomic_and_fetch(&nic->dev.offloads, ~PORT_OFFLOAD_TSO, __ATOMIC_RELAXED);
 	free((void *)(uintptr_t)guest->memory.rcu_ptr);
 	free((void *)(uintptr_t)guest->dirty.rcu_ptr);
 	rcu_set(&guest->memory, NULL);

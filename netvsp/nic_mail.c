@@ -13,7 +13,7 @@
 
 #define N_ANNOUNCE 3              // announcements: the first may come before a link is up
 #define ANNOUNCE_NS 250000000ull  // between two
-#define LINK_SPEED 10000000000ull // bit/s, what the guest is told
+#define MBIT 1000000ull
 
 // All that Linux ever turns on: IPv4 headers it checks itself, and those are always finished.
 #define ALL_RX (NETVSP_RX_TCPV4 | NETVSP_RX_UDPV4 | NETVSP_RX_TCPV6 | NETVSP_RX_UDPV6)
@@ -70,7 +70,8 @@ void nic_control_init(struct netvsp_nic *nic)
 {
 	const struct netvsp_config config = {
 		.ops = &control_ops, .ctx = nic, .name = nic->name, .mac = nic->mac,
-		.link_up = true, .link_speed = LINK_SPEED, .mtu = nic->mtu,
+		.any_mac = nic->any_mac, .rsc = nic->rsc, .link_up = nic->connected,
+		.link_speed = nic->link_mbps * MBIT, .mtu = nic->mtu,
 		.max_channels = nic->dev.n_queues,
 	};
 
@@ -182,14 +183,21 @@ static int sync_spread(struct netvsp_nic *nic)
 static void sync_path(struct netvsp_nic *nic)
 {
 	const struct netvsp_agreed *agreed = &nic->control.agreed;
-	bool ready = agreed->phase == VMBUS_STATE_OPERATIONAL && !nic->control.vf.switched;
+	bool sends = agreed->phase == VMBUS_STATE_OPERATIONAL && nic->connected;
+	bool ready = sends && !nic->control.vf.switched;
 
 	nic->guest.max_frame = agreed->mtu && agreed->mtu < nic->mtu ? agreed->mtu : nic->mtu;
 	nic->guest.receiving = ready && agreed->packet_filter && nic->guest.sections;
-	nic->guest.sending = agreed->phase == VMBUS_STATE_OPERATIONAL;
+	nic->guest.sending = sends;
 	nic->guest.report_csum = (agreed->offloads & ALL_RX) == ALL_RX;
 	nic->guest.report_hash = agreed->rss.hash != 0;
-	nic->guest.coalesce = (agreed->offloads & ALL_RSC) != 0;
+	nic->guest.coalesce = nic->rsc && (agreed->offloads & ALL_RSC) == ALL_RSC;
+	// A guest that puts segments together gets large sends whole from the transmit stage. What
+	// was on its way there is refused, as too long, if this is taken back.
+	if (nic->guest.coalesce)
+		__atomic_or_fetch(&nic->dev.offloads, PORT_OFFLOAD_TSO, __ATOMIC_RELAXED);
+	else
+		__atomic_and_fetch(&nic->dev.offloads, ~PORT_OFFLOAD_TSO, __ATOMIC_RELAXED);
 }
 
 int nic_sync(struct netvsp_nic *nic)

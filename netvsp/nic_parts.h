@@ -64,6 +64,8 @@ struct netvsp_nic {
 	bool has_token;
 	uint8_t token[32];
 	uint32_t mtu; // largest frame without FCS
+	bool connected, rsc, any_mac; // see port_cfg
+	uint32_t link_mbps;
 
 	// Under the registry's lock; any thread.
 	struct netvsp_nic *next;

@@ -161,7 +161,8 @@ static void get_link(struct port_dev *dev, struct port_link *link)
 	struct netvsp_nic_info info;
 
 	netvsp_nic_describe(nic, &info);
-	*link = (struct port_link){ .up = info.ready, .speed_mbps = info.ready ? 10000 : 0 };
+	*link = (struct port_link){ .up = info.ready,
+				    .speed_mbps = info.ready ? nic->link_mbps : 0 };
 	if (!info.attached)
 		snprintf(link->reason, sizeof(link->reason),
 			 "no guest attached: a VMM attaches as %.58s", nic->name);

@@ -152,7 +152,7 @@ static void a_port_of_another_address_begins_anew(void **state)
 	nic_bring_up();
 	sw_close_port();
 	sw_run();
-	sw.mac = mac_from_u64(0x00155d000042);
+	sw.more.mac = mac_from_u64(0x00155d000042);
 	sw_open_port(2);
 	sw_run();
 	vmm_hang_up(&vmm);
@@ -177,7 +177,7 @@ static uint32_t n_announcements(void)
 
 		assert_int_equal(rte_pktmbuf_pkt_len(sw.got[i]), 60);
 		assert_int_equal(load_u32(frame), UINT32_MAX);
-		assert_memory_equal(frame + 6, &sw.mac, sizeof(sw.mac));
+		assert_memory_equal(frame + 6, &sw.more.mac, sizeof(sw.more.mac));
 		assert_memory_equal(frame + 12, "\x80\x35\x00\x01\x08\x00\x06\x04\x00\x03", 10);
 		assert_memory_equal(frame + 22, frame + 6, 6);
 	}
@@ -189,7 +189,7 @@ static void a_restored_nic_tells_its_network(void **state)
 {
 	uint32_t n = 0;
 
-	sw.mac = mac_from_u64(0x00155d000042);
+	sw.more.mac = mac_from_u64(0x00155d000042);
 	sw_stop();
 	sw_start(2);
 	nic_bring_up();

@@ -27,12 +27,13 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 
 void sw_open_port(uint16_t n_queues)
 {
-	const struct port_cfg cfg = {
-		.name = "web0", .mtu = 1500, .n_queues = n_queues, .pools = &sw.pools,
-		.mac = sw.mac,
-	};
+	struct port_cfg cfg = sw.more;
 	struct err err = {};
 
+	cfg.name = "web0";
+	cfg.mtu = 1500;
+	cfg.n_queues = n_queues;
+	cfg.pools = &sw.pools;
 	if (port_netvsp.open(&cfg, &sw.dev, &err) < 0)
 		fail_msg("%s", err.text);
 }

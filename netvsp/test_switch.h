@@ -12,7 +12,7 @@ struct sw {
 	struct port_pools pools;
 	struct netvsp_service *service;
 	struct port_dev *dev; // NIC "web0"
-	struct mac mac;       // of ports that are opened; zeros: made from the name
+	struct port_cfg more; // of ports that are opened: mac and what a user may set
 	bool worker_stuck;    // the worker is online and not quiescent
 	bool threaded;        // … or a thread of its own, for which things may take longer
 	uint64_t instance;

@@ -4,6 +4,7 @@
 #include "vswitch/answer.h"
 #include "vswitch/egress.h"
 #include "vswitch/icmp.h"
+#include "vswitch/probe.h"
 #include "vswitch/reply.h"
 
 // The provider address that this is, in the frame's VLAN; NULL: none.
@@ -127,6 +128,6 @@ void answer_underlay(const struct frame *f)
 			return;
 		}
 	}
-	if (!is_for_us(f) || !icmp_echo(f))
+	if (!is_for_us(f) || (!icmp_echo(f) && !probe_take(f, false)))
 		pass(f);
 }

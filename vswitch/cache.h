@@ -19,15 +19,22 @@ enum learn_kind {
 	LEARN_CUSTOMER, // the same, and has this customer address (learning subnets)
 	LEARN_PEER,     // this provider address sent to subnet `fid` by `encap` over uplink `port`
 	LEARN_UNDERLAY, // this address of an underlay has that MAC, on uplink `port`
+	LEARN_ECHO,     // an answer to a request of control's, see probe.h
 	LEARN_UNKNOWN,  // somebody on `port` in subnet `fid` wants this unknown customer address
 };
 
 // What a worker saw and control may want to know. Worker → control.
 struct learn_report {
 	uint8_t kind;   // enum learn_kind
-	uint8_t encap;  // enum hnv_encap
+	uint8_t encap;  // enum hnv_encap; LEARN_ECHO: enum probe_answer
 	uint16_t fid, port;
-	struct mac mac;
+	union {
+		struct mac mac;
+		struct { // LEARN_ECHO
+			uint16_t id, sequence;
+			uint16_t mtu; // PROBE_TOO_BIG
+		} echo;
+	};
 	uint32_t tick; // of the frame
 	struct ip_address address;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vswitch/classify.h"
 
+#include "vswitch/probe.h"
 #include "vswitch/subnet.h"
 
 static void deny(struct decision *d, enum drop reason)
@@ -140,6 +141,8 @@ static void judge(const struct scene *s, const struct packet *p, bool deep, stru
 	bool leaves = d->op == OP_FORWARD || d->op == OP_ROUTE;
 	const struct sw_port *to = leaves && d->where.tag != TAG_WAY ? s->snap->ports[d->where.port]
 								     : NULL;
+	bool awaited = to && s->subnet && d->op == OP_FORWARD &&
+		       probe_watches(s->snap->hnv->probes, to->index);
 	// What came encapsulated is not the uplink's own.
 	uint8_t n_in = p->vsid ? 0 : s->port->n_in;
 
@@ -152,7 +155,8 @@ static void judge(const struct scene *s, const struct packet *p, bool deep, stru
 	}
 	if (!deep && p->version)
 		d->fields |= layers_read(s->port->in, n_in, p) |
-			     (to ? layers_read(to->out, to->n_out, p) : 0);
+			     (to ? layers_read(to->out, to->n_out, p) : 0) |
+			     (awaited ? FIELD_PROTOCOL | FIELD_DESTINATION_PORT : 0);
 	if (d->fields) {
 		d->op = OP_LOOKUP;
 		return;
@@ -164,6 +168,8 @@ static void judge(const struct scene *s, const struct packet *p, bool deep, stru
 	}
 	if (d->verdict.reason != DROP_NONE)
 		d->op = OP_DROP;
+	else if (deep && awaited && probe_may_answer(p))
+		d->op = OP_PROBE;
 }
 
 void classify(const struct snapshot *snap, const struct fdb *fdb, const struct sw_port *port,

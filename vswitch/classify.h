@@ -9,6 +9,7 @@
 enum op {
 	OP_NONE,    // no program: a free entry
 	OP_FORWARD, // to the port that the destination's FDB slot says
+	OP_PROBE,   // the same, but for answers that control waits for (probe.h)
 	OP_FLOOD,   // to every other member of the domain
 	OP_DROP,
 	OP_LOOKUP,  // level 2 decides; `fields` are read

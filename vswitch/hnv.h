@@ -155,6 +155,7 @@ struct hnv_underlay {
 	const struct hnv_plain *plain; // [n]; NULL: nothing is plain
 };
 
+struct probe_table;   // probe.h
 struct hnv_neighbors; // (fid, customer address) → MAC
 struct hnv_index;     // immutable hashes: VSID → subnet, provider → way
 
@@ -168,6 +169,7 @@ struct hnv {
 	RCU_POINTER(const struct hnv_index) index; // replaced when a host is learnt
 	struct hnv_neighbors *neighbors; // shared by all snapshots, RCU-safe
 	const struct way *ways;                // [WAY_MAX], shared by all snapshots
+	const struct probe_table *probes;      // likewise; NULL: none
 };
 
 // The subnet of a VSID as it came by `encap`, or NULL. worker.

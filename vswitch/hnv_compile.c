@@ -266,6 +266,7 @@ static int make_image(struct hnv_image *im, struct hnv_shared *s, const struct h
 		.underlays = im->underlays,
 		.index = { hnv_image_make_index(im, s) },
 		.neighbors = s->neighbors,
+		.probes = &s->probes,
 		.ways = s->ways,
 	};
 	return im->hnv.index.rcu_ptr && im->underlay ? 0 : -ENOMEM;

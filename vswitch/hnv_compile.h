@@ -6,6 +6,7 @@
 
 #include "vswitch/hnv_learn.h"
 #include "vswitch/hnv_tables.h"
+#include "vswitch/probe.h"
 #include "vswitch/snapshot.h"
 #include "vswitch/underlay.h"
 
@@ -14,6 +15,7 @@ struct hnv_shared {
 	struct rcu *rcu;
 	struct way *ways; // [WAY_MAX]
 	struct hnv_neighbors *neighbors;
+	struct probe_table probes;
 	uint32_t next_way; // where the search for a free number begins, less WAY_FIRST
 	struct hnv_learnt learnt;
 };

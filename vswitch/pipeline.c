@@ -14,6 +14,7 @@
 #include "vswitch/answer.h"
 #include "vswitch/decap.h"
 #include "vswitch/egress.h"
+#include "vswitch/probe.h"
 #include "vswitch/reassembly.h"
 #include "vswitch/route.h"
 #include "vswitch/tunnel.h"
@@ -244,7 +245,10 @@ static void act_rarely(struct cache *c, struct batch *b, uint32_t i, struct fdb_
 	const struct frame frame = { c, &b->view, b->out, p, &b->keys[i], m };
 
 	switch ((enum op)p->op) {
+	case OP_PROBE:
 	case OP_FORWARD:
+		if (p->op == OP_PROBE && probe_take(&frame, true))
+			break;
 		if (where.tag == TAG_WAY) {
 			tunnel_send(&frame, where.port);
 			break;

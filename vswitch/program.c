@@ -34,6 +34,7 @@ static struct program identity(const struct decision *d)
 	}
 	switch (d->op) {
 	case OP_FLOOD:
+	case OP_PROBE:
 		p.fid = d->fid;
 		p.form = (uint8_t)d->form;
 		break;

@@ -28,7 +28,7 @@ static struct world {
 	struct hnv_record_cfg records[8];
 	struct hnv_provider_cfg provider;
 	struct hnv_cfg cfg;
-	uint32_t n_asked, now_s;
+	uint32_t n_asked, n_unknown, now_s;
 	int event_fd;
 } w;
 
@@ -40,6 +40,12 @@ static struct ip_address v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 static struct ip_address pa(uint8_t n) { return v4(192, 0, 2, n); }
 static struct ip_address ca(uint16_t subnet, uint8_t n) { return v4(10, (uint8_t)subnet, 0, n); }
 static struct mac mac(uint8_t n) { return (struct mac){ { 2, 0, 0, 0, 0, n } }; }
+
+static void on_unknown(void *ctx, uint16_t subnet, uint16_t port, const struct ip_address *a)
+{
+	assert_int_equal(subnet, STRICT);
+	w.n_unknown++;
+}
 
 static void on_send(void *ctx, uint16_t port, const uint8_t *frame, uint32_t bytes)
 {
@@ -95,7 +101,7 @@ static void seconds(uint32_t n)
 
 static int set_up(void **state)
 {
-	const struct vswitch_hooks hooks = { .send = on_send };
+	const struct vswitch_hooks hooks = { .send = on_send, .unknown = on_unknown };
 	struct err err;
 
 	memset(&w, 0, sizeof(w));
@@ -390,6 +396,19 @@ static void hosts_that_are_learnt_are_bounded(void **state)
 	assert_int_equal(floods(OPEN, ways), 0);
 }
 
+static void unknown_addresses_are_told_within_limits(void **state)
+{
+	publish();
+	for (int i = 0; i < 1000; i++)
+		report((struct learn_report){ .kind = LEARN_UNKNOWN, .fid = fid(STRICT),
+					      .port = GUEST, .address = ca(STRICT, 77) });
+	assert_int_equal(w.n_unknown, 100);
+	seconds(1);
+	report((struct learn_report){ .kind = LEARN_UNKNOWN, .fid = fid(STRICT), .port = GUEST,
+				      .address = ca(STRICT, 77) });
+	assert_int_equal(w.n_unknown, 101);
+}
+
 static void nothing_is_learnt_beside_a_plan(void **state)
 {
 	struct vswitch_plan *plan;
@@ -419,6 +438,7 @@ int main(void)
 		TEST(learnt_goes_with_the_will_to_learn),
 		TEST(records_win),
 		TEST(hosts_that_are_learnt_are_bounded),
+		TEST(unknown_addresses_are_told_within_limits),
 		TEST(nothing_is_learnt_beside_a_plan),
 	};
 

@@ -53,6 +53,20 @@ static void sender_is_told(void **state)
 	assert_int_equal(drops(0, DROP_RX, DROP_MTU_MISMATCH), 2);
 }
 
+// Its frame bears the gateway's MAC by the time that it turns out to be too large.
+static void sender_is_told_by_its_router(void **state)
+{
+	struct rte_mbuf *m = packet(WAY_MTU + 1, false, false);
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+
+	memcpy(p, hrig->hnv.router_mac.b, 6);
+	memcpy(p + 30, customer4(RED, 21).b, 4);
+	test_frame_fix(m);
+	hnv_send(0, m);
+	expect_told(false, WAY_MTU);
+	assert_memory_equal(rte_pktmbuf_mtod(rig->egress[0].pkts[0], uint8_t *), host(10).b, 6);
+}
+
 static void large_send_is_judged_by_its_segments(void **state)
 {
 	struct test_frame f = {
@@ -148,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HNV_TEST(exact_size_passes),
 		HNV_TEST(sender_is_told),
+		HNV_TEST(sender_is_told_by_its_router),
 		HNV_TEST(large_send_is_judged_by_its_segments),
 		HNV_TEST(fragments_if_it_may),
 		HNV_TEST(checksum_is_computed_before),

@@ -12,6 +12,7 @@
 #define LEARN_SLOTS 4096    // reports that wait for control, per worker
 #define LEARN_BATCH 1024    // reports taken in per call and worker
 #define SUBNET_AGEING_S 300 // IEEE 802.1Q, 8.8.3
+#define UNKNOWN_PER_S 100   // unknown customer addresses that others are told of
 #define AGE_SLOTS (1u << 16) // FDB slots looked at per second
 
 struct vswitch {
@@ -25,6 +26,7 @@ struct vswitch {
 	uint32_t now_s;
 	uint64_t now_ns;
 	struct token_bucket moves[PORT_SLOTS];
+	struct token_bucket unknown;
 	struct vswitch_stats stats;
 	unsigned int n_workers;
 	struct learn_queue queues[WORKER_MAX];
@@ -327,6 +329,24 @@ static void ask_neighbors(struct vswitch *vs)
 	}
 }
 
+int vswitch_probe_begin(struct vswitch *vs, uint16_t port, uint16_t id,
+			const struct vswitch_guest *guest)
+{
+	int ret = probe_begin(&vs->state.hnv.probes, port, id, guest != NULL);
+
+	// Flows to the guest look again.
+	if (!ret && guest)
+		fdb_touch(vs->fdb, guest->fid, guest->mac);
+	return ret;
+}
+
+void vswitch_probe_end(struct vswitch *vs, uint16_t id, const struct vswitch_guest *guest)
+{
+	probe_end(&vs->state.hnv.probes, id);
+	if (guest)
+		fdb_touch(vs->fdb, guest->fid, guest->mac);
+}
+
 void vswitch_publish(struct vswitch *vs, struct vswitch_plan *plan)
 {
 	struct compiled *from = vs->now, *to = plan->next;
@@ -479,7 +499,8 @@ static void tell_unknown(struct vswitch *vs, const struct learn_report *r)
 {
 	struct domain_id id = vs->now->ids[r->fid];
 
-	if (vs->hooks.unknown && id.used && id.switch_id == DOMAIN_SUBNET)
+	if (vs->hooks.unknown && id.used && id.switch_id == DOMAIN_SUBNET &&
+	    token_take(&vs->unknown, UNKNOWN_PER_S, vs->now_ns, 1000000000))
 		vs->hooks.unknown(vs->hooks.ctx, id.vid, r->port, &r->address);
 }
 
@@ -500,6 +521,10 @@ static void take_report(struct vswitch *vs, const struct learn_report *r)
 		break;
 	case LEARN_UNDERLAY:
 		learn_underlay(vs, r);
+		break;
+	case LEARN_ECHO:
+		if (vs->hooks.answer)
+			vs->hooks.answer(vs->hooks.ctx, r);
 		break;
 	case LEARN_UNKNOWN:
 		tell_unknown(vs, r);

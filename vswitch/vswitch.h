@@ -62,6 +62,8 @@ struct vswitch_hooks {
 	// Somebody on `port` in a virtual subnet wants a customer address that no record names.
 	void (*unknown)(void *ctx, uint16_t subnet, uint16_t port,
 			const struct ip_address *customer);
+	// An answer to a request that vswitch_probe_begin announced: LEARN_ECHO.
+	void (*answer)(void *ctx, const struct learn_report *r);
 	void *ctx;
 };
 void vswitch_set_hooks(struct vswitch *vs, const struct vswitch_hooks *hooks);
@@ -71,6 +73,17 @@ uint32_t vswitch_now_s(const struct vswitch *vs);
 
 // The virtual networks in force, or NULL. control.
 const struct hnv_image *vswitch_hnv(const struct vswitch *vs);
+
+// Somebody whose requests begin with this id is going to be asked for an echo; answers come to the
+// hook. port: where they arrive; guest: MAC and domain of the guest there, NULL: it is an uplink.
+// 0, -EEXIST the id is in use, -ENOSPC too many are under way.
+struct vswitch_guest {
+	uint16_t fid;
+	struct mac mac;
+};
+int vswitch_probe_begin(struct vswitch *vs, uint16_t port, uint16_t id,
+			const struct vswitch_guest *guest);
+void vswitch_probe_end(struct vswitch *vs, uint16_t id, const struct vswitch_guest *guest);
 
 // Destroys the policies that cfg's ports still have. control.
 void vswitch_cfg_drop(struct vswitch_cfg *cfg);

@@ -128,7 +128,8 @@ static const struct field port_fields[] = {
 	PORT(allowed_vlans, FIELD_VLAN_SET, .flags = FIELD_DETAIL,
 	     .help = "VLANs of a trunk; not given: all"),
 	PORT(learning, FIELD_ENUM, .words = choice_words, .def = "auto", .flags = FIELD_DETAIL,
-	     .help = "learn the addresses behind it; auto: not for a guest that has a `mac`"),
+	     .help = "learn the addresses behind it; auto: not for a guest whose `mac` "
+		     "is given and fixed"),
 	PORT(max_macs, FIELD_UINT, .min = 1, .max = 1000000, .def = "65536", .flags = FIELD_DETAIL,
 	     .help = "addresses learnt here, at most"),
 	PORT(move_limit, FIELD_UINT, .max = 1000000, .def = "1000", .unit = "1/s",
@@ -175,6 +176,14 @@ static const struct field port_fields[] = {
 		     "own"),
 	PORT(vm_token_file, FIELD_STRING, .max = 4095, .flags = FIELD_DETAIL,
 	     .help = "netvsp: file with the 32 bytes that the VMM must know too"),
+	PORT(connected, FIELD_BOOL, .def = "true", .flags = FIELD_DETAIL,
+	     .help = "netvsp: false takes the cable out of the guest's adapter"),
+	PORT(link_speed, FIELD_UINT, .min = 1, .max = 400000, .def = "10000", .unit = "Mbit/s",
+	     .flags = FIELD_DETAIL, .help = "netvsp: speed that the guest is told"),
+	PORT(mac_spoofing, FIELD_BOOL, .def = "false", .flags = FIELD_DETAIL,
+	     .help = "netvsp: the guest's driver may choose another address than `mac`"),
+	PORT(rsc, FIELD_BOOL, .def = "false", .flags = FIELD_DETAIL,
+	     .help = "netvsp: offer to give the guest TCP segments in one"),
 	FIELD_LIVE(link, FIELD_STRING, .help = "up, or why it is down"),
 	{ .name = "device", .type = FIELD_STRING, .flags = FIELD_READ_ONLY | FIELD_DETAIL,
 	  .help = "what was opened" },
@@ -186,7 +195,7 @@ bool port_learns(const struct port_obj *p)
 {
 	if (p->learning != CHOICE_AUTO)
 		return p->learning == CHOICE_ON;
-	return p->role != ROLE_GUEST || mac_is_zero(p->mac);
+	return p->role != ROLE_GUEST || mac_is_zero(p->mac) || p->mac_spoofing;
 }
 
 // The pool that Hyper-V hosts use, with bytes of our own behind Microsoft's prefix.
@@ -286,6 +295,15 @@ static int check_isolation(const struct port_obj *p, struct err *err)
 	return check_isolation_mode(p, err);
 }
 
+static int check_adapter(const struct port_obj *p, struct err *err)
+{
+	if (p->kind != KIND_NETVSP &&
+	    (!p->connected || p->link_speed != 10000 || p->mac_spoofing || p->rsc))
+		return err_set(err, EINVAL, "connected, link_speed, mac_spoofing and rsc are for "
+			       "ports of kind netvsp, this is a %s", port_kind_words[p->kind]);
+	return 0;
+}
+
 static int check_device(const struct port_obj *p, struct err *err)
 {
 	const struct {
@@ -314,7 +332,7 @@ static int check_device(const struct port_obj *p, struct err *err)
 			       "role=uplink");
 	if (p->kind == KIND_PAIR && !p->peer)
 		return err_set(err, EINVAL, "a pair port needs peer=, the same word at both ends");
-	return 0;
+	return check_adapter(p, err);
 }
 
 static int check_port(void *ctx, const struct object *obj, const struct model *model,

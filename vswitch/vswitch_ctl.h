@@ -53,6 +53,8 @@ struct port_obj {
 	uint32_t loops;
 	bool move_address;
 	char *vm_user, *vm_token_file;
+	bool connected, rsc, mac_spoofing;
+	uint32_t link_speed; // Mbit/s
 	char *subnet;
 	enum isolation isolation;
 };

@@ -21,6 +21,19 @@ for temper in "" "--scattered" "--polls" "--dpdk --form pages" "--channels 4"; d
 	fake_wait g0
 done
 
+# What a user sets of the adapter, with the guest there.
+is_state() { [ "$(weft get nic "$1" state)" = "$2" ]; }
+fake_start g0 --address 10.77.0.9 driver
+expect_ping a 10.77.0.9
+expect_ok weft set port g0 connected=false
+wait_for 10 is_state g0 "not connected"
+expect_ok weft set port g0 connected=true link_speed=2500 rsc=true mac_spoofing=true
+wait_for 10 is_state g0 ready
+expect_ping a 10.77.0.9
+fake_stop g0
+expect_ok weft set port g0 link_speed=10000 rsc=false mac_spoofing=false
+expect_fail "ports of kind netvsp" weft set port a connected=false
+
 # Tags: the guest has them in its descriptors, the kernel in its frames.
 nic v vlan_mode=trunk allowed_vlans=5
 peer t - vlan_mode=trunk allowed_vlans=5

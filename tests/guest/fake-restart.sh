@@ -14,6 +14,15 @@ peer a 10.77.0.1/24
 g1=$(weft get port g1 mac)
 restarts=0
 
+# No frame has come to NAME for a while.
+is_idle()
+{
+	local before
+	before=$(weft get nic "$1" tx_frames)
+	sleep 0.3
+	[ "$(weft get nic "$1" tx_frames)" = "$before" ]
+}
+
 is_ready() { [ "$(weft get nic "$1" state 2>&1)" = ready ]; }
 
 # All guests are served again.
@@ -39,6 +48,14 @@ for _ in 1 2 3 4 5; do
 		expect_eq "frames that $name has lost" "$(weft get nic $name lost_frames)" 0
 	done
 done
+fake_stop g0
+wait_for 10 is_idle g1
+fake_stop g1
+expect_eq "frames that g1 has" "$(fake_get g1 numbered)" "$(fake_get g0 sent)"
+expect_eq "frames twice" "$(fake_get g1 twice)" 0
+
+fake_start g1 --channels 2 receive
+fake_start g0 --channels 2 --rate 20000 send "$g1"
 for _ in 1 2 3 4 5; do
 	sleep 0.3
 	weftd_kill

@@ -219,6 +219,9 @@ int fake_switch_open(struct fake_switch *sw, uint32_t port)
 		.mac = { { 0x00, 0x15, 0x5d, 0, 0, (uint8_t)(port + 1) } },
 		.mtu = sw->cfg.mtu ? sw->cfg.mtu : 1500,
 		.n_queues = sw->cfg.n_queues ? sw->cfg.n_queues : 1,
+		.disconnected = sw->cfg.disconnected,
+		.rsc = sw->cfg.rsc,
+		.link_mbps = sw->cfg.link_mbps,
 		.pools = &sw->pools,
 	};
 	struct err err = { 0 };

@@ -23,6 +23,8 @@ struct fake_switch_cfg {
 	uint16_t n_queues; // of each port, 0: 1
 	bool wire;         // there is a wire: frames flow to it as to a port
 	bool polls;        // the worker never sleeps
+	bool disconnected, rsc; // of each port that is opened from now on
+	uint32_t link_mbps;     // likewise
 };
 
 struct fake_port {

@@ -50,6 +50,47 @@ static void link_goes_and_comes(void **state)
 	rig_down();
 }
 
+static bool is_not_connected(void *arg)
+{
+	struct port_link link;
+
+	rig.sw.ports[0].dev->ops->link(rig.sw.ports[0].dev, &link);
+	return !link.up && strstr(link.reason, "not connected");
+}
+
+static bool is_connected(void *arg) { return rig_info(0).ready; }
+
+// As a user changes it: the port is opened anew, and the guest stays.
+static void configure(bool disconnected, uint32_t link_mbps)
+{
+	rig.sw.cfg.disconnected = disconnected;
+	rig.sw.cfg.link_mbps = link_mbps;
+	fake_switch_close(&rig.sw, 0);
+	assert_int_equal(fake_switch_open(&rig.sw, 0), 0);
+}
+
+// The cable is taken out, and put in again.
+static void port_is_disconnected(void **state)
+{
+	struct port_link link;
+
+	rig_up(NULL);
+	rig_check_traffic(0);
+	configure(true, 0);
+	wait_long(is_down, NULL);
+	rig_wait(is_not_connected, NULL);
+	rig_inject(0, 60);
+	rig_rounds(50);
+	assert_int_equal(DRIVER->n_connects, 0);
+	configure(false, 2500);
+	wait_long(is_up, NULL);
+	rig_wait(is_connected, NULL);
+	rig.sw.ports[0].dev->ops->link(rig.sw.ports[0].dev, &link);
+	assert_int_equal(link.speed_mbps, 2500);
+	rig_check_traffic(0);
+	rig_down();
+}
+
 // Down and up within that time: nothing is said.
 static void link_that_flaps_is_not_told(void **state)
 {
@@ -150,10 +191,9 @@ static uint16_t give_large(uint32_t payload)
 
 static void rig_up_rsc(bool host, bool guest)
 {
-	rig_up(&(struct rig_cfg){ .no_start = true,
+	rig_up(&(struct rig_cfg){ .no_start = true, .sw.rsc = host,
 				  .driver.capabilities = NVSP_CAPABILITY_8021Q |
 							 (guest ? NVSP_CAPABILITY_RSC : 0) });
-	nic()->control.config.rsc = host;
 	assert_int_equal(fake_driver_start(DRIVER), 0);
 	rig_check_traffic(0);
 }
@@ -163,6 +203,7 @@ static void large_frames_come_in_pieces(void **state)
 	static const uint32_t payloads[] = { 1, 1460, 1461, 3000, 9000, 20000, 60000 };
 
 	rig_up_rsc(true, true);
+	assert_true(rig.sw.ports[0].dev->offloads & PORT_OFFLOAD_TSO);
 	for (uint32_t i = 0; i < ARRAY_SIZE(payloads); i++) {
 		uint64_t n = DRIVER->n_frames;
 		uint32_t bytes = 14 + 20 + 20 + payloads[i];
@@ -184,6 +225,7 @@ static void pieces_only_if_both_want_them(void **state)
 {
 	for (uint32_t i = 0; i < 3; i++) {
 		rig_up_rsc(i & 1, i & 2);
+		assert_false(rig.sw.ports[0].dev->offloads & PORT_OFFLOAD_TSO);
 		assert_int_equal(give_large(9000), 0);
 		rig_check_traffic(0);
 		rig_down();
@@ -194,6 +236,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(link_goes_and_comes),
+		cmocka_unit_test(port_is_disconnected),
 		cmocka_unit_test(link_that_flaps_is_not_told),
 		cmocka_unit_test(moved_guests_renew_their_addresses),
 		cmocka_unit_test(frames_move_to_the_vf_and_back),

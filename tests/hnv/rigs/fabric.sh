@@ -10,6 +10,7 @@
 #   fabric_provider HOST ADDRESS/BITS [FIELD=VALUE...]   `uplink`, and a provider address there
 #   fabric_record HOST SUBNET ADDRESS PROVIDER [FIELD=VALUE...]   where that customer address is
 #   fabric_tenant HOST NAME SUBNET ADDRESS [FIELD=VALUE...]       a namespace in a subnet
+#   fabric_signal SIGNAL HOST      to its weftd
 #   fabric_stop HOST...            frames accounted for, a clean end, exit code 0
 #
 # A customer's MAC is what tenant_mac makes of its address, unless mac= says else.
@@ -79,6 +80,11 @@ fabric_tenant()
 	local host=$1 name=$2 subnet=$3 address=$4
 	shift 4
 	on "$host" peer "$name" "$address" subnet="$subnet" mac="$(tenant_mac "$address")" "$@"
+}
+
+fabric_signal()
+{
+	kill -"$1" "${fabric_pid[$2]}"
 }
 
 fabric_stop()
