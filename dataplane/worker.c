@@ -419,13 +419,11 @@ static void take_over(struct worker *w, const struct worker *giver)
 // A new plan: nothing of the old one is in our hands.
 static void take_up(struct worker *w)
 {
-	const struct worker_plan *plan = w->out.plan;
-
 	// Release: all that was done under the old plan comes before.
-	__atomic_store_n(&w->taken, plan->epoch, __ATOMIC_RELEASE);
-	if (!plan->giver)
+	__atomic_store_n(&w->taken, w->out.plan->epoch, __ATOMIC_RELEASE);
+	if (!w->out.plan->giver)
 		return;
-	take_over(w, plan->giver);
+	take_over(w, w->out.plan->giver);
 	w->idle.armed = true; // as whoever slept on them last may have left them
 }
 
