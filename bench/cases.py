@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import policy
 from guests import OvsGuests, TestpmdGuests, WeftGuests
-from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle
+from switches import Ovs, Testpmd, TestpmdIo, Weft, WeftIdle, WeftVmq
 from tunnels import OvsTunnels, WeftTunnels
 
 MILLION = 1 << 20  # flows of a direction where a case says "1 M"
@@ -25,7 +25,7 @@ class Case:
     entries: int = 1 << 17            # cache entries that ours is given
     bar: float = None                 # highest ratio to Open vSwitch
     settle_s: int = 20                # for the caches to fill, at most
-    kind: str = "cost"                # cost, setup, resolve, idle, guests, policy: of Runner
+    kind: str = "cost"                # cost, setup, resolve, idle, guests, policy, vmq: of Runner
     idle_nics: int = 0                # guests: NICs that do nothing, beside the two
     tunnel: str = ""                  # vxlan or nvgre
     way: str = ""                     # with tunnel: encap, decap or route
@@ -94,6 +94,7 @@ CASES = (
     *tunnel_cases(),
     Case("policy", "lookup records under 60 % load", "flows=1000,order=rand", (policy.WeftPolicy,),
          tunnel="vxlan", way="encap", kind="policy"),
+    Case("vmq", "frames between two workers", "", (WeftVmq,), kind="vmq"),
 )
 
 # Cases that ./run-bench judge repeats with the other generator.
@@ -107,5 +108,6 @@ MAX_WAKE_US = 200           # from a frame that finds it asleep to the answer
 MAX_FEW_RECORDS_S = 0.3     # until 10 k lookup records are in force
 MAX_ALL_RECORDS_S = 15      # until a million are
 MAX_IDLE_NICS_COST = 1.05   # cycles beside 256 idle NICs, as a multiple of those without
+MAX_HANDOVER_CYCLES = 60    # a frame, both workers together, batches of 64
 MIN_SHARE_AT_1M = 0.5       # of our own rate at 10 k entries
 JUDGE_NOISE = 0.10          # two generators may differ by this much

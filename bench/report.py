@@ -26,6 +26,9 @@ def brief(figures):
     if "wake_us" in figures:
         return "%.1f %% of a core, answers in %.0f us" % (100 * figures["idle_share"],
                                                           figures["wake_us"])
+    if "handover" in figures:
+        return "%.0f cycles to cross, %d and %d frames lost" % (
+            figures["handover"], figures["others_drops"], figures["move_faults"])
     if "few_s" in figures:
         return "%.2f s for 10 k records, %.1f s for all; dropped: %s" % (
             figures["few_s"], figures["all_s"], figures["drop_reasons"] or "none")
@@ -119,6 +122,18 @@ def idle_rows(case, switch, kept):
             row("wake_us", ": ping that wakes it", "wake_us", "µs round trip", cases.MAX_WAKE_US)]
 
 
+def vmq_rows(case, switch, kept):
+    def row(metric, title, key, unit, bar):
+        value = middle(kept, key)
+        return with_bar({"case": case.name, "title": title, "switch": switch, "metric": metric,
+                         "value": value, "unit": unit, "reps": len(kept)}, bar, value <= bar)
+    return [row("handover", "a frame crosses to another worker", "handover", "cycles",
+                cases.MAX_HANDOVER_CYCLES),
+            row("fair", "lost by 15 ports beside one at ten times its share", "others_drops",
+                "frames", 0),
+            row("move", "lost or overtaken in 200 moves at 60 % load", "move_faults", "frames", 0)]
+
+
 def policy_rows(case, switch, kept):
     def row(metric, title, key, unit, bar=None):
         value = middle(kept, key)
@@ -195,6 +210,8 @@ def summarise(results, wanted):
                 rows.append(guest_row(case, kind.name, fine))
             elif case.kind == "setup":
                 rows.append(setup_row(case, kind.name, fine))
+            elif case.kind == "vmq":
+                rows += vmq_rows(case, kind.name, fine)
             elif case.kind == "idle":
                 rows += idle_rows(case, kind.name, fine)
             elif case.kind == "policy":

@@ -99,6 +99,13 @@ class Runner:
         trips = sorted(switch.round_trips(20))
         return {"idle_share": share, "wake_us": 1e6 * trips[len(trips) // 2]}
 
+    def vmq(self, case, switch):
+        """What it costs a frame to cross to another worker; losses beside a hog and in moves."""
+        trials = switch.trials()
+        return {"handover": trials["handover"]["handover"],
+                "others_drops": trials["fair"]["others_drops"],
+                "move_faults": trials["move"]["lost"] + trials["move"]["reordered"]}
+
     def policy(self, case, switch):
         """Seconds and bytes of a large policy, and what is dropped while it comes."""
         switch.settle(case.settle_s)

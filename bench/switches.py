@@ -43,7 +43,7 @@ def run(*command, **options):
 
 def find_program(build, name):
     """The path of something that was built."""
-    for folder in ("", "bench", "tests/pmd"):
+    for folder in ("", "bench", "daemon", "tests/pmd"):
         path = os.path.join(build, folder, name)
         if os.path.exists(path):
             return path
@@ -413,6 +413,21 @@ class WeftIdle(Weft):
         for name, _ in self.PEERS:
             run("ip", "netns", "delete", name)
         run("umount", "/run/netns")
+
+
+class WeftVmq(Switch):
+    """Our own workers and switch inside a program that is the NIC and the guests as well."""
+
+    name = "weft"
+
+    def launch(self, case):
+        pass
+
+    def trials(self):
+        """What it measured, by the name of the trial."""
+        cpus = [str(self.place.control_core), str(self.place.core)]
+        lines = run(self.program("test_vmq_cost"), *cpus, timeout=120).splitlines()
+        return {trial["name"]: trial for trial in map(json.loads, lines)}
 
 
 def memory_bytes(pid):

@@ -113,7 +113,7 @@ static void one_that_never_reads_is_cut_off_alone(void **state)
 	expect_service();
 	// Its requests wait, so that its answers do not pile up.
 	assert_int_equal(w.server->n_clients, 1);
-	pause_ms(500);
+	pause_ms(2500); // longer than the server's stall_ms
 	assert_int_equal(w.server->n_clients, 0);
 	close(fd);
 	expect_service();

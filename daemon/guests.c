@@ -2,6 +2,7 @@
 #include "daemon/guests.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -76,12 +77,13 @@ static void on_event(void *arg, const char *nic, enum netvsp_event event, const 
 // --- restarts ----------------------------------------------------------------------------------
 // Guests come back one after the other. Until the last is there no ring is read, lest a frame from
 // one meets a port where the other is not yet. The names of those that are served stand in a file,
-// for the next life; also for one after a kill.
+// for the next life; also for one after a kill. With them stands which process was their VMM: who
+// has died meanwhile is not waited for.
 
 static void note_ready(void *arg, const struct netvsp_nic_info *info)
 {
 	if (info->ready)
-		json_object_set_new(arg, info->name, json_true());
+		json_object_set_new(arg, info->name, json_integer(info->vmm_pid));
 }
 
 static void write_names(struct guests *g)
@@ -109,6 +111,18 @@ static void strike_out(void *arg, const struct netvsp_nic_info *info)
 		json_object_del(arg, info->name);
 }
 
+static void strike_out_dead(json_t *absent)
+{
+	const char *name;
+	json_t *pid;
+	void *next;
+
+	json_object_foreach_safe(absent, next, name, pid)
+		if (json_integer_value(pid) > 0 &&
+		    kill((pid_t)json_integer_value(pid), 0) < 0 && errno == ESRCH)
+			json_object_del(absent, name);
+}
+
 static void go_on(struct guests *g)
 {
 	json_decref(g->absent);
@@ -122,6 +136,7 @@ static void on_look(void *arg)
 	struct guests *g = arg;
 
 	netvsp_nic_list(strike_out, g->absent);
+	strike_out_dead(g->absent);
 	if (json_object_size(g->absent) && loop_now_ns() < g->until_ns)
 		return;
 	if (json_object_size(g->absent))
@@ -133,6 +148,7 @@ static void await_guests(struct guests *g)
 {
 	g->names = json_load_file(g->path, 0, NULL);
 	g->absent = json_copy(g->names);
+	strike_out_dead(g->absent);
 	if (!g->absent || !json_object_size(g->absent)) {
 		go_on(g);
 		return;

@@ -94,7 +94,7 @@ const struct object_type vmq_type = {
 // --- weft test vmq -----------------------------------------------------------------------------
 
 #define TRIAL_NS 500000ull         // between two looks
-#define PATIENCE_NS 1000000000ull  // within which workers must be done with a change
+#define PATIENCE_NS 10000000000ull // within which workers must be done with a change
 #define MAX_TRIALS 32              // ports that are tried
 
 enum phase { IDLE, AWAY, BACK };
@@ -166,6 +166,7 @@ static bool choose(struct vmq_trial *t)
 		t->home = p->plan.owner[0];
 		t->away = (uint8_t)((t->home + 1) % t->d->opt.n_workers);
 		t->lost = lost(p);
+		t->since_ns = loop_now_ns();
 		t->n_tried++;
 		t->took_ns = 0;
 		t->phase = AWAY;
@@ -186,6 +187,15 @@ static void judge(struct vmq_trial *t, const struct device *p)
 	t->phase = IDLE;
 }
 
+// False: waited for the workers for too long, which is a failed check of that name.
+static bool is_patient(struct vmq_trial *t, const char *name)
+{
+	if (loop_now_ns() - t->since_ns < PATIENCE_NS)
+		return true;
+	note(t, false, name, "a worker did not take up a change within ten seconds");
+	return false;
+}
+
 // True: come again later.
 static bool step(struct vmq_trial *t, struct device *p)
 {
@@ -194,21 +204,15 @@ static bool step(struct vmq_trial *t, struct device *p)
 	const struct device_queue queue = { p, 0 };
 	uint64_t now = loop_now_ns();
 
-	if (!t->waiting) {
-		if (devices_move(t->d->devices, move, &queue, 1))
-			return true;
-		t->waiting = true;
-		t->since_ns = now;
+	if (t->waiting && !plan_settled(t->d->workers, t->d->opt.n_workers))
+		return is_patient(t, p->want->name);
+	if (!t->waiting && devices_move(t->d->devices, move, &queue, 1))
+		return is_patient(t, p->want->name);
+	t->took_ns += t->waiting ? now - t->since_ns : 0;
+	t->since_ns = now;
+	t->waiting = !t->waiting;
+	if (t->waiting)
 		return true;
-	}
-	if (!plan_settled(t->d->workers, t->d->opt.n_workers)) {
-		if (now - t->since_ns < PATIENCE_NS)
-			return true;
-		note(t, false, p->want->name, "a worker did not take up a change within a second");
-		return false;
-	}
-	t->took_ns += now - t->since_ns;
-	t->waiting = false;
 	if (t->phase == AWAY) {
 		t->phase = BACK;
 		return true;
@@ -217,11 +221,37 @@ static bool step(struct vmq_trial *t, struct device *p)
 	return true;
 }
 
+// What is known without trying.
+static void look(struct vmq_trial *t)
+{
+	const struct daemon *d = t->d;
+	unsigned int n_stalled = 0;
+	char text[96];
+
+	note(t, true, "workers", "all work by the last plan");
+	for (unsigned int i = 0; i < PORT_MAX; i++)
+		n_stalled += d->vmq->states[i] && d->vmq->states[i]->stalled;
+	snprintf(text, sizeof(text), "%u queue%s given frames and delivered none", n_stalled,
+		 n_stalled == 1 ? " was" : "s were");
+	note(t, n_stalled == 0, "stalls", text);
+	if (d->opt.n_workers > 1)
+		return;
+	note(t, true, "moves", "one worker: there is nowhere to move to");
+	t->next = PORT_MAX;
+}
+
 static void run(void *arg)
 {
 	struct vmq_trial *t = arg;
 	struct device *p;
 
+	if (t->next == 0 && !plan_settled(t->d->workers, t->d->opt.n_workers)) {
+		if (!is_patient(t, "workers"))
+			finish(t);
+		return;
+	}
+	if (t->next == 0)
+		look(t);
 	if (t->phase == IDLE && !choose(t)) {
 		finish(t);
 		return;
@@ -233,23 +263,6 @@ static void run(void *arg)
 	}
 	if (!step(t, p))
 		finish(t);
-}
-
-// What is known without trying.
-static void look(struct vmq_trial *t)
-{
-	const struct daemon *d = t->d;
-	bool settled = plan_settled(d->workers, d->opt.n_workers);
-	unsigned int n_stalled = 0;
-	char text[96];
-
-	note(t, settled, "workers", settled ? "all work by the last plan"
-					    : "one has not taken up the last plan yet");
-	for (unsigned int i = 0; i < PORT_MAX; i++)
-		n_stalled += d->vmq->states[i] && d->vmq->states[i]->stalled;
-	snprintf(text, sizeof(text), "%u queue%s given frames and delivered none", n_stalled,
-		 n_stalled == 1 ? " was" : "s were");
-	note(t, n_stalled == 0, "stalls", text);
 }
 
 static int test_vmq(void *ctx, struct request *req, const json_t *params, json_t **result,
@@ -266,17 +279,13 @@ static int test_vmq(void *ctx, struct request *req, const json_t *params, json_t
 	t->d = d;
 	t->req = req;
 	t->checks = json_array();
-	look(t);
-	if (d->opt.n_workers == 1) {
-		note(t, true, "moves", "one worker: there is nowhere to move to");
-		t->next = PORT_MAX;
-	}
+	t->since_ns = loop_now_ns();
 	d->vmq->trial = t;
 	t->timer = loop_timer_add(d->loop, TRIAL_NS, TRIAL_NS, run, t);
-	if (t->timer < 0)
-		note(t, false, "moves", "no timer is left");
-	if (t->timer < 0)
-		finish(t);
+	if (t->timer < 0) {
+		vmq_trial_end(d->vmq);
+		return refuse(r, EMFILE, NULL, "no timer is left");
+	}
 	return METHOD_PENDING;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -11,6 +12,8 @@
 #include "dataplane/worker.h"
 
 #define SPIN_US 50
+#define AWAIT_LOOKS 64 // at what others do, before the core is given to them …
+#define AWAIT_NS 20000 // … for so long at a time
 #define FIRST_SLEEP_NS 20000
 #define LONGEST_TIMED_NS 1000000    // queues that cannot ring are looked at this often
 #define LONGEST_RUNG_NS 100000000   // everything rings: only housekeeping needs the core
@@ -72,6 +75,14 @@ static bool arm_all(const struct worker_plan *plan, bool armed)
 			pending |= q->dev->ops->arm(q, armed);
 	}
 	return pending && armed;
+}
+
+void idle_await(unsigned int *rounds)
+{
+	const struct timespec t = { .tv_nsec = AWAIT_NS };
+
+	if (++*rounds > AWAIT_LOOKS)
+		nanosleep(&t, NULL);
 }
 
 static void sleep_once(struct idle *idle, uint64_t ns)

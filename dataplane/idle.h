@@ -39,5 +39,10 @@ static inline void idle_worked(struct idle *idle) { idle->empty_since_tsc = 0; }
 bool idle_rest(struct idle *idle, const struct worker_plan *plan, struct rcu *rcu,
 	       unsigned int reader, bool (*has_work)(void *arg), void *arg);
 
+// Other workers must do something, and they may want this core for it: returns at once for some
+// rounds, then after a nap, for which the kernel gives the core away, as it hardly does for a
+// yield. rounds: how often we came here for the same thing, counted here. worker.
+void idle_await(unsigned int *rounds);
+
 // Awake again: the devices of the plan now in force need not ring. worker.
 void idle_disarm(struct idle *idle, const struct worker_plan *plan);

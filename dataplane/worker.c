@@ -22,7 +22,6 @@
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
 #define COLD_SHARE 32       // … but in a 32nd of the time
 #define COLD_SAVED 4096     // TSC cycles of it, at most, are saved up
-#define YIELD_AFTER 64      // looks at the others' epochs before the core is offered to them
 
 struct worker {
 	struct worker_out out; // first: the switch sees this part
@@ -374,7 +373,7 @@ static bool has_work(void *arg)
 	const struct worker *w = arg;
 
 	return handed(w, WORKER_MAX + 1) > 0 || rcu_get(&w->next_plan) != w->out.plan ||
-	       w->settled != w->out.plan->epoch || __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
+	       __atomic_load_n(&w->stop, __ATOMIC_RELAXED);
 }
 
 // --- plans that change -------------------------------------------------------------------------
@@ -412,28 +411,26 @@ static void take_over(struct worker *w, const struct worker *giver)
 		settled = others_have_settled(w);
 		if (drain_from(w, giver->cfg.id, &ahead))
 			flush_all(&w->out);
-		// They may want this core.
-		if (!settled && ++rounds % YIELD_AFTER == 0)
-			sched_yield();
+		if (!settled)
+			idle_await(&rounds);
 	}
 }
 
 // A new plan: nothing of the old one is in our hands.
 static void take_up(struct worker *w)
 {
-	const struct worker_plan *plan = w->out.plan;
-
 	// Release: all that was done under the old plan comes before.
-	__atomic_store_n(&w->taken, plan->epoch, __ATOMIC_RELEASE);
-	if (!plan->giver)
+	__atomic_store_n(&w->taken, w->out.plan->epoch, __ATOMIC_RELEASE);
+	if (!w->out.plan->giver)
 		return;
-	take_over(w, plan->giver);
+	take_over(w, w->out.plan->giver);
 	w->idle.armed = true; // as whoever slept on them last may have left them
 }
 
 static void loop(struct worker *w)
 {
 	const struct worker_cfg *cfg = &w->cfg;
+	unsigned int rounds = 0;
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		uint64_t start = rte_rdtsc();
@@ -458,9 +455,12 @@ static void loop(struct worker *w)
 			__atomic_store_n(&w->settled, common, __ATOMIC_RELEASE);
 		cfg->ops->tick(cfg->ctx, start);
 		counter_add(&w->load.loops, 1);
+		rounds = work || likely(w->settled == w->taken) ? 0 : rounds;
 		if (work) {
 			idle_worked(&w->idle);
 			counter_add(&w->load.busy_cycles, rte_rdtsc() - start);
+		} else if (unlikely(w->settled != w->taken)) {
+			idle_await(&rounds);
 		} else if (idle_rest(&w->idle, w->out.plan, cfg->rcu, cfg->id, has_work, w)) {
 			counter_add(&w->load.sleeps, 1);
 		}

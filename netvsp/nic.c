@@ -413,6 +413,7 @@ void netvsp_nic_describe(struct netvsp_nic *nic, struct netvsp_nic_info *info)
 
 	*info = (struct netvsp_nic_info){
 		.name = nic->name, .mac = nic->mac, .attached = nic->attached,
+		.vmm_pid = nic->vmm_pid,
 		.max_frame = nic->mtu, .n_queues = nic->dev.n_queues,
 		.n_channels = (unsigned int)__builtin_popcountll(nic_open_channels(nic)),
 		.n_attached = nic->n_attached, .n_recovered = nic->n_recovered,

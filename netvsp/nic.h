@@ -8,6 +8,8 @@
 // (guest.h), and gives it back by storing it again.
 #pragma once
 
+#include <sys/types.h>
+
 #include "dataplane/port.h"
 #include "netvsp/channel.h"
 
@@ -19,6 +21,7 @@ struct netvsp_nic_info {
 	struct mac mac;
 	uint8_t guid[16];       // instance GUID as in OFFER_CHANNEL
 	bool attached;          // a VMM is connected
+	pid_t vmm_pid;          // it, when it connected; 0: not to be seen from here
 	bool ready;             // the guest's driver takes frames
 	char state[96];         // for people: "ready", "driver not ready", why nobody is there
 	uint32_t vmbus_version; // 0x00050003; 0: no channel is open. As the next two

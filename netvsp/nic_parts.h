@@ -72,6 +72,7 @@ struct netvsp_nic {
 	unsigned int n_refs; // its port, its connection
 	bool closed;         // its port is gone
 	bool attached;       // a connection has it; control: w
+	pid_t vmm_pid;       // of that; control
 
 	// While a guest is attached.
 	struct netvsp_connection *connection;

@@ -39,6 +39,7 @@ struct netvsp_connection {
 	int fd;
 	uint32_t watched; // events of fd in the epoll set
 	uint32_t uid;
+	pid_t pid;
 	struct vmbus_peer *peer;
 	struct netvsp_nic *nic; // from HELLO on
 	char name[65];          // of it
@@ -240,6 +241,7 @@ static int on_hello(void *arg, const struct vmbus_peer_hello *hello,
 	}
 	memcpy(c->name, hello->name, sizeof(c->name));
 	c->nic = nic;
+	nic->vmm_pid = c->pid;
 	c->service->n_strangers--;
 	c->deadline_ns = 0;
 	nic_attach(nic, c, c->service->cfg.rcu, c->peer);
@@ -323,6 +325,7 @@ static int connection_create(struct netvsp_service *service, int fd)
 		return ret;
 	}
 	c->uid = who.uid;
+	c->pid = who.pid;
 	c->next = service->first;
 	service->first = c;
 	service->n_strangers++;

@@ -61,6 +61,18 @@ for _ in 1 2 3 4 5; do
 	weftd_kill
 	served_again
 done
+
+# A VM that ended while the switch was away is not waited for.
+nic g3
+fake_start g3 receive
+wait_for 10 is_ready g3
+weftd_stop
+kill -9 "${fake_pids[g3]}"
+wait "${fake_pids[g3]}" 2>/dev/null || :
+unset "fake_pids[g3]"
+served_again
+sleep 3.5 # it would have waited for 3
+grep "have not come back" "$dir/weftd.log" && fail "weftd waits for a VM that has ended"
 ip -n "$(ns a)" link set eth0 up # it is a new one
 address_add a 10.77.0.1/24
 expect_ping a 10.77.0.9
