@@ -173,6 +173,8 @@ void vmbus_client_break(struct vmbus_client *client, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(client->why, sizeof(client->why), fmt, ap);
 	va_end(ap);
+	if (!client->why[0])
+		snprintf(client->why, sizeof(client->why), "the switch refuses and gives no reason");
 	vmbus_client_wake(client);
 }
 
