@@ -48,10 +48,12 @@ ovs_start()
 }
 
 # The address moves to the bridge's own interface: from there OVS knows its route and neighbours.
+# Only that one may answer ARP for it: OVS takes no tunnel's frame that is for eth0's own MAC.
 ovs_provider()
 {
 	local namespace
 	namespace=$(ns "$1")
+	ip netns exec "$namespace" sysctl -qw net.ipv4.conf.all.arp_ignore=1
 	ovs_vsctl "$1" add-br br-phy -- set bridge br-phy datapath_type=netdev -- \
 		add-port br-phy eth0
 	ip -n "$namespace" link set br-phy up \
