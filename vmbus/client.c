@@ -174,7 +174,8 @@ void vmbus_client_break(struct vmbus_client *client, const char *fmt, ...)
 	vsnprintf(client->why, sizeof(client->why), fmt, ap);
 	va_end(ap);
 	if (!client->why[0])
-		snprintf(client->why, sizeof(client->why), "the switch refuses and gives no reason");
+		snprintf(client->why, sizeof(client->why),
+			 "the switch refuses and gives no reason");
 	vmbus_client_wake(client);
 }
 
