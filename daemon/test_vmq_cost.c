@@ -6,7 +6,7 @@
 //   fair      16 ports at 60 % of what was measured, one of them then at ten times its share:
 //             frames that the other 15 lost
 //   move      queues that go to the other worker and back under that load: lost, out of order
-// Not a test: it asserts nothing about time. `./run-bench vmq-…` runs it.
+// Not a test: it asserts nothing about time. `./run-bench vmq` runs it.
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
