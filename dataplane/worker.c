@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/worker.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 
 #include <rte_cycles.h>
@@ -15,33 +10,12 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
-#include "dataplane/idle.h"
 #include "dataplane/transmit.h"
+#include "dataplane/worker_parts.h"
 
-#define HANDOVER_SLOTS 2048 // frames in one worker-to-worker ring
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
 #define COLD_SHARE 32       // … but in a 32nd of the time
 #define COLD_SAVED 4096     // TSC cycles of it, at most, are saved up
-
-struct worker {
-	struct worker_out out; // first: the switch sees this part
-	struct worker_load load;
-	struct idle idle;
-	uint64_t cold_tsc;   // when cold queues were last looked at
-	int64_t cold_cycles; // left of their share; below 0: spent in advance
-	// control: w, worker: r
-	RCU_POINTER(struct worker_plan) next_plan CACHE_ALIGNED;
-	// From worker i, the last from control, or NULL; released once made.
-	struct rte_ring *handover[WORKER_MAX + 1];
-	bool stop;
-	// Epochs; others look at them while plans change. worker: w, any: r
-	uint64_t taken CACHE_ALIGNED; // the plan it works by
-	uint64_t settled;             // see worker_settled
-	struct worker_cfg cfg CACHE_ALIGNED;
-	pthread_t thread;
-	pthread_barrier_t started;
-	int start_error;
-};
 
 const struct worker_load *worker_load(const struct worker *w) { return &w->load; }
 unsigned int worker_id(const struct worker *w) { return w->cfg.id; }
@@ -467,7 +441,7 @@ static void loop(struct worker *w)
 	}
 }
 
-static void *thread_main(void *arg)
+void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	char name[16];
@@ -493,104 +467,6 @@ static void *thread_main(void *arg)
 	rcu_reader_offline(w->cfg.rcu, w->cfg.id);
 	rte_thread_unregister();
 	return NULL;
-}
-
-// --- control -----------------------------------------------------------------------------------
-
-static void free_worker(struct worker *w)
-{
-	for (unsigned int i = 0; i <= WORKER_MAX; i++) {
-		struct rte_mbuf *m;
-
-		while (w->handover[i] && rte_ring_sc_dequeue(w->handover[i], (void **)&m) == 0)
-			rte_pktmbuf_free(m);
-		free(w->handover[i]);
-	}
-	pthread_barrier_destroy(&w->started);
-	idle_fini(&w->idle);
-	free(w->next_plan.rcu_ptr);
-	free(w);
-}
-
-int worker_start(const struct worker_cfg *cfg, struct worker **out, struct err *err)
-{
-	struct worker *w = aligned_alloc(CACHE_LINE, RTE_ALIGN_CEIL(sizeof(*w), CACHE_LINE));
-	int ret;
-
-	if (!w)
-		return err_set(err, ENOMEM, "no memory for worker %u", cfg->id);
-	memset(w, 0, sizeof(*w));
-	pthread_barrier_init(&w->started, NULL, 2);
-	w->cfg = *cfg;
-	w->out.pools = cfg->pools;
-	w->next_plan.rcu_ptr = calloc(1, sizeof(struct worker_plan));
-	ret = idle_init(&w->idle, cfg->poll);
-	if (ret || !w->next_plan.rcu_ptr) {
-		free_worker(w);
-		return err_set(err, ret ? -ret : ENOMEM, "cannot prepare worker %u", cfg->id);
-	}
-	w->next_plan.rcu_ptr->epoch = 1;
-	w->next_plan.rcu_ptr->all_ring = true;
-	ret = -pthread_create(&w->thread, NULL, thread_main, w);
-	if (!ret) {
-		pthread_barrier_wait(&w->started);
-		ret = -w->start_error;
-		if (ret)
-			pthread_join(w->thread, NULL);
-	}
-	if (ret) {
-		free_worker(w);
-		return err_set(err, -ret, "cannot start worker %u on CPU %d: %s", cfg->id, cfg->cpu,
-			       strerror(-ret));
-	}
-	*out = w;
-	return 0;
-}
-
-void worker_stop_all(struct worker **workers, unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++) {
-		__atomic_store_n(&workers[i]->stop, true, __ATOMIC_SEQ_CST);
-		worker_wake(workers[i]);
-	}
-	for (unsigned int i = 0; i < n; i++)
-		pthread_join(workers[i]->thread, NULL);
-	for (unsigned int i = 0; i < n; i++)
-		free_worker(workers[i]);
-}
-
-void worker_publish(struct worker *w, struct worker_plan *plan)
-{
-	struct worker_plan *old = w->next_plan.rcu_ptr;
-
-	plan->all_ring = true;
-	plan->n_hot = plan->n_queues;
-	for (uint16_t i = 0; i < plan->n_queues; i++)
-		plan->all_ring &= plan->queues[i].doorbell >= 0;
-	rcu_set(&w->next_plan, plan);
-	rcu_retire(w->cfg.rcu, free, old);
-	worker_wake(w);
-}
-
-struct rte_ring *worker_handover(struct worker *to, unsigned int from)
-{
-	struct rte_ring *r = to->handover[from];
-	char name[16];
-
-	if (r)
-		return r;
-	r = aligned_alloc(CACHE_LINE, RTE_ALIGN_CEIL((size_t)rte_ring_get_memsize(HANDOVER_SLOTS),
-						     CACHE_LINE));
-	if (!r)
-		return NULL;
-	snprintf(name, sizeof(name), "from%u", from);
-	if (rte_ring_init(r, name, HANDOVER_SLOTS, RING_F_SP_ENQ | RING_F_SC_DEQ)) {
-		free(r);
-		return NULL;
-	}
-	// Release: the worker may poll the ring from now on.
-	__atomic_store_n(&to->handover[from], r, __ATOMIC_RELEASE);
-	return r;
 }
 
 uint64_t worker_held(const struct worker *w)
