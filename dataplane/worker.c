@@ -15,7 +15,7 @@
 
 #define COLD_AFTER 1024     // busy rounds without a frame: polled in every round no more …
 #define COLD_SHARE 32       // … but in a 32nd of the time
-#define COLD_SAVED 4096     // TSC cycles of it, at most, are saved up
+#define COLD_SAVED 4096     // TSC cycles of it, at most, are saved up, or owed
 
 const struct worker_load *worker_load(const struct worker *w) { return &w->load; }
 unsigned int worker_id(const struct worker *w) { return w->cfg.id; }
@@ -245,6 +245,8 @@ static unsigned int receive_cold(struct worker *w, bool busy)
 		now = rte_rdtsc();
 		w->cold_cycles -= (int64_t)(now - then);
 	}
+	// A look during which something else had the CPU is not paid for.
+	w->cold_cycles = RTE_MAX(w->cold_cycles, -(int64_t)COLD_SAVED);
 	w->cold_tsc = now;
 	return work;
 }

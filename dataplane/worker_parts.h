@@ -12,7 +12,7 @@ struct worker {
 	struct worker_load load;
 	struct idle idle;
 	uint64_t cold_tsc;   // when cold queues were last looked at
-	int64_t cold_cycles; // left of their share; below 0: spent in advance
+	int64_t cold_cycles; // left of their share; below 0: owed
 	// control: w, worker: r
 	RCU_POINTER(struct worker_plan) next_plan CACHE_ALIGNED;
 	// From worker i, the last from control, or NULL; released once made.
