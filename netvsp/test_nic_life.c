@@ -180,6 +180,8 @@ static uint32_t n_announcements(void)
 		assert_memory_equal(frame + 6, &sw.more.mac, sizeof(sw.more.mac));
 		assert_memory_equal(frame + 12, "\x80\x35\x00\x01\x08\x00\x06\x04\x00\x03", 10);
 		assert_memory_equal(frame + 22, frame + 6, 6);
+		assert_memory_equal(frame + 28, "\0\0\0\0", 4);
+		assert_memory_equal(frame + 32, frame + 6, 6);
 	}
 	sw_free_got();
 	return n;
