@@ -49,7 +49,7 @@ static ALWAYS_INLINE bool encap_plain_pop(const struct encap_plain *t, struct rt
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	const uint8_t *ip = p + t->l3, *inner = p + t->n_bytes;
 	uint32_t total = be16_to_cpu(load_be16(ip + 2));
-	uint16_t type = load_u16(inner + 12);
+	be16 type = load_be16(inner + 12);
 
 	if (unlikely(!encap_plain_begins(t, p)))
 		return false;
@@ -58,8 +58,8 @@ static ALWAYS_INLINE bool encap_plain_pop(const struct encap_plain *t, struct rt
 	// No Ethernet padding, lengths that agree, an inner frame without a tag (RFC 7637, 3.3).
 	if (unlikely(((m->pkt_len - t->l3) ^ total) |
 		     ((be16_to_cpu(load_be16(p + t->length_at)) + t->length_less) ^ total)) ||
-	    unlikely(*id - t->min_id >= t->n_ids || type == 0x0081 || type == 0xa888 ||
-		     !outer_csum_is_right(ip) ||
+	    unlikely(*id - t->min_id >= t->n_ids || type == BE16(ETH_TYPE_VLAN) ||
+		     type == BE16(ETH_TYPE_QINQ) || !outer_csum_is_right(ip) ||
 		     (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG))))
 		return false;
 	m->data_off += t->n_bytes;

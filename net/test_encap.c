@@ -552,6 +552,16 @@ static bool is_plain(const struct test_encap *t, const struct encap_plain *plain
 	return is;
 }
 
+// A golden frame with another type of the inner one.
+static struct rte_mbuf *with_inner_type(const struct test_golden *g, uint32_t n_outer,
+					uint16_t type)
+{
+	struct rte_mbuf *m = test_encap_frame(g);
+
+	store_be16(rte_pktmbuf_mtod(m, uint8_t *) + n_outer + 12, cpu_to_be16(type));
+	return m;
+}
+
 // Is this byte of a frame one that says whose provider it is for?
 static bool is_address(const struct test_golden *g, uint32_t byte)
 {
@@ -562,6 +572,7 @@ static bool is_address(const struct test_golden *g, uint32_t byte)
 
 void test_encap_plain(void **state)
 {
+	static const uint16_t tags[] = { ETH_TYPE_VLAN, ETH_TYPE_QINQ };
 	const struct test_encap *t = *state;
 	struct encap_plain plain;
 	uint32_t n_plain = 0;
@@ -571,6 +582,9 @@ void test_encap_plain(void **state)
 
 		encap_plain_make(t->ops, &g->way, &plain);
 		assert_int_equal(is_plain(t, &plain, g, test_encap_frame(g)), !g->way.ipv6);
+		for (size_t tag = 0; !g->way.ipv6 && tag < ARRAY_SIZE(tags); tag++)
+			assert_false(is_plain(t, &plain, g,
+					      with_inner_type(g, plain.n_bytes, tags[tag])));
 		for (uint32_t bit = 0; !g->way.ipv6 && bit < (g->n + 14u) * 8; bit++) {
 			bool is = is_plain(t, &plain, g, flipped(g, bit, true));
 
